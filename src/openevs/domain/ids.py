@@ -1,0 +1,36 @@
+"""Identifiers of everything OpenEVS keeps.
+
+Ids are made by us, never taken from storage, and never reused: an engine may use them as names on disk and be sure
+that whatever carries an id belongs to the object that was given it first.
+"""
+
+import uuid
+from typing import NewType
+
+VolumeId = NewType("VolumeId", str)
+SnapshotId = NewType("SnapshotId", str)
+AttachmentId = NewType("AttachmentId", str)
+OperationId = NewType("OperationId", str)
+ProjectId = NewType("ProjectId", str)
+UserId = NewType("UserId", str)
+
+GIB = 1 << 30
+
+
+def new_uuid() -> str:
+    """Return a random UUID in its 36-character form, as EVS uses for disks, snapshots and attachments."""
+    return str(uuid.uuid4())
+
+
+def new_hex() -> str:
+    """Return a random id of 32 lower-case hex characters, as Keystone uses for projects, users and roles."""
+    return uuid.uuid4().hex
+
+
+def is_uuid(text: str) -> bool:
+    """Say whether `text` is a UUID in a form that clients send (with or without dashes, any case)."""
+    try:
+        uuid.UUID(text)
+    except ValueError:
+        return False
+    return True

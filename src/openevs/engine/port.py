@@ -1,0 +1,220 @@
+"""The contract between OpenEVS and whatever holds the bytes.
+
+An engine is small and asynchronous; it takes frozen values and returns frozen facts. It never sees a database row, a
+project, a status or a request. Names on storage are made from the ids it is given, which are never reused.
+
+Rules that hold for every method:
+
+* **May be called again**, with the same result, whether the first call finished, died half-way or is still running.
+* **All or nothing** to an observer: after an error the object is as before, or as asked for.
+* Survives SIGKILL of this process, and of any helper process, between any two instructions: what a call returned is
+  still so after a restart; what did not return may be finished by calling again.
+* Raises only `openevs.engine.errors.EngineError`s. A cancelled call may be treated as one with an unknown outcome.
+* Sizes are bytes, a multiple of 512.
+
+Optional powers (`Exports`, `Reads`) are separate protocols: an engine has a power if `isinstance(engine, Exports)`
+says so and `describe().powers` names it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, Protocol, runtime_checkable
+
+from openevs.domain.ids import SnapshotId, VolumeId
+
+Power = Literal["exports", "reads"]
+Transport = Literal["unix", "tcp"]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineFacts:
+    """What kind of engine this is; constant while it is open."""
+
+    kind: str
+    """Short name, also the `volume_backend_name` that the API shows: `layers`, `memory`, `rbd`."""
+    version: str
+    """Version of what does the work (for layers: of QEMU), for people."""
+    location: str
+    """Where the bytes are: a folder, a pool name."""
+    powers: frozenset[Power]
+    max_volume_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """Room in the pool, in bytes."""
+
+    total_bytes: int
+    free_bytes: int
+    provisioned_bytes: int
+    """Sum of the sizes of all volumes; may exceed `total_bytes`, since volumes are thin."""
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeSpec:
+    """A volume as it is wanted."""
+
+    volume_id: VolumeId
+    size_bytes: int
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Kept beside the volume for whoever reads the pool without a database (`openevs doctor`): project, name.
+    Not part of the identity: a repeat with other labels is no mismatch."""
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeFacts:
+    """A volume as it is."""
+
+    volume_id: VolumeId
+    size_bytes: int
+    labels: Mapping[str, str] = field(default_factory=dict)
+    applied_token: int = 0
+    """Token of the last `ensure_reverted` that took effect; 0 if there was none."""
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotSpec:
+    """A snapshot as it is wanted: of this volume, now."""
+
+    snapshot_id: SnapshotId
+    volume_id: VolumeId
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotFacts:
+    """A snapshot as it is."""
+
+    snapshot_id: SnapshotId
+    volume_id: VolumeId
+    size_bytes: int
+    taken_at: datetime
+    """The one instant (aware, UTC) whose bytes it holds; fixed by the first success, for ever."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    cut_ms: float | None = None
+    """How long the cut itself took, if the volume was being served and the time was measured."""
+    stall_ms: float | None = None
+    """The longest that a client's request was held up by the cut, as measured by a request made for the purpose."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExportSpec:
+    """How a volume is to be served to a client."""
+
+    volume_id: VolumeId
+    transport: Transport = "unix"
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ExportFacts:
+    """How a volume is being served."""
+
+    volume_id: VolumeId
+    uri: str
+    """NBD URI as nbdinfo, qemu-img and libnbd take it (NBD URI specification):
+    `nbd+unix:///NAME?socket=PATH` or `nbds://USER@HOST:PORT/NAME`."""
+    transport: Transport
+    read_only: bool
+    host: str | None = None
+    port: int | None = None
+    socket_path: str | None = None
+    export_name: str = ""
+    tls_username: str | None = None
+    tls_psk_hex: str | None = None
+    """The pre-shared key (TLS-PSK), hexadecimal. A secret: never in a log, never in another project's answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Objects:
+    """Everything on storage that carries an id."""
+
+    volumes: Mapping[VolumeId, VolumeFacts]
+    snapshots: Mapping[SnapshotId, SnapshotFacts]
+
+
+class Engine(Protocol):
+    """What every engine can do."""
+
+    async def open(self) -> None:
+        """Make ready: check the pool, find what an earlier process left, finish or forget what it had begun.
+        Raises Broken (with what to do) if the pool is missing or unusable."""
+
+    async def close(self) -> None:
+        """Let go of everything this process holds. Exported volumes go on being served."""
+
+    def describe(self) -> EngineFacts:
+        """Return the engine's constant facts."""
+
+    async def capacity(self) -> Capacity:
+        """Return the room in the pool now."""
+
+    async def ensure_volume(self, spec: VolumeSpec) -> VolumeFacts:
+        """Make the volume exist with exactly this size. New space reads as zeros; bytes of a deleted volume never
+        reappear. Raises Mismatch if it exists with another size, NoSpace."""
+
+    async def ensure_volume_from_snapshot(self, spec: VolumeSpec, snapshot_id: SnapshotId) -> VolumeFacts:
+        """Make the volume exist with the snapshot's bytes; it may be larger than the snapshot (zeros follow).
+        A repeat never resets a volume that has been written since. Raises Mismatch (unknown snapshot, smaller size)."""
+
+    async def ensure_volume_size(self, volume_id: VolumeId, size_bytes: int) -> VolumeFacts:
+        """Grow the volume to `size_bytes`, exported or not; never shrinks.
+        Already that size is success; larger than asked is Mismatch."""
+
+    async def ensure_no_volume(self, volume_id: VolumeId) -> None:
+        """Make the volume not exist. Unknown is success. Volumes made from its snapshots keep their bytes.
+        Raises Busy(by) while it has snapshots or is exported."""
+
+    async def ensure_snapshot(self, spec: SnapshotSpec) -> SnapshotFacts:
+        """Freeze the volume at one instant: every write acknowledged before the call is in, no write begun after its
+        return is. All or nothing. A repeat returns the same moment and bytes. Constant time in the volume's size.
+        Raises Mismatch (unknown volume, or the id belongs to another volume)."""
+
+    async def ensure_no_snapshot(self, snapshot_id: SnapshotId) -> None:
+        """Make the snapshot not exist. Unknown is success. Other snapshots, the volume and volumes made from this
+        one keep their bytes. Space is given back in the background; see `settle`."""
+
+    async def ensure_reverted(self, volume_id: VolumeId, snapshot_id: SnapshotId, token: int) -> VolumeFacts:
+        """Make the volume's bytes those of one of its snapshots. The last token that was applied is stored with the
+        volume, in the same atomic write: the same token again changes nothing, whatever was written since; an older
+        one raises Stale. All snapshots stay, newer ones too. If the volume has grown since, its size stays and what
+        lies beyond the snapshot's end reads as zeros.
+        Raises Busy while the volume is exported, Mismatch (unknown ids, snapshot of another volume)."""
+
+    async def inspect_volume(self, volume_id: VolumeId) -> VolumeFacts | None:
+        """Return what is really there, or None."""
+
+    async def inspect_snapshot(self, snapshot_id: SnapshotId) -> SnapshotFacts | None:
+        """Return what is really there, or None."""
+
+    async def list_objects(self) -> Objects:
+        """Return everything that is there, for the orphan sweep and the doctor."""
+
+    async def settle(self) -> None:
+        """Wait until no background work (merging layers, freeing space) is left that can be done now."""
+
+
+@runtime_checkable
+class Exports(Protocol):
+    """The power to serve a volume's bytes to a client."""
+
+    async def ensure_export(self, spec: ExportSpec) -> ExportFacts:
+        """Make the volume served as asked, and keep it served: through a death of the serving process (it is started
+        again, clients reconnect to the same URI) and of ours. A repeat returns the same facts.
+        Raises Mismatch if it is already served in another way."""
+
+    async def ensure_no_export(self, volume_id: VolumeId) -> None:
+        """Make the volume not served; connected clients are cut off after what they had flushed is safe.
+        Not served (or unknown) is success."""
+
+    async def list_exports(self) -> Mapping[VolumeId, ExportFacts]:
+        """Return what is being served."""
+
+
+@runtime_checkable
+class Reads(Protocol):
+    """The power to read the bytes of a volume that is not exported, or of a snapshot, without a client."""
+
+    async def read(self, object_id: VolumeId | SnapshotId, offset_bytes: int, length_bytes: int) -> bytes:
+        """Return exactly `length_bytes` bytes. Raises Mismatch for an unknown id or a range beyond the end."""
