@@ -1,0 +1,103 @@
+"""The only ways in which a status may change.
+
+A `Move` is one row of a transition table: from these statuses, to that one. The store turns a move into one
+conditional UPDATE (`store/volumes.py`, `store/snapshots.py`); nothing else in OpenEVS writes a status.
+
+Statuses and what each allows: spec "Disk status" and "Snapshot states"; Cinder's own (`reserved`, `reverting`,
+`restoring`) appear only through Cinder's calls.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+VOLUME_STATUSES: Final = frozenset(
+    "creating available reserved attaching in-use detaching maintenance extending deleting error error_deleting "
+    "error_extending error_restoring error_detaching backing-up error_backing-up restoring-backup uploading downloading "
+    "rollbacking error_rollbacking reverting awaiting-transfer retyping managing error_managing".split()
+)
+SNAPSHOT_STATUSES: Final = frozenset(
+    "creating available backing-up deleting error error_deleting rollbacking restoring updating unmanaging".split()
+)
+TRANSITIONAL_VOLUME_STATUSES: Final = frozenset("creating extending deleting rollbacking reverting".split())
+"""Statuses that an operation holds: with no open operation, a volume must not be in one."""
+TRANSITIONAL_SNAPSHOT_STATUSES: Final = frozenset("creating deleting rollbacking restoring".split())
+
+PREVIOUS: Final = "<previous>"
+"""As the target of a move: the status the volume had before the interruption."""
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One allowed change of a status."""
+
+    action: str
+    """Verb phrase for the refusal: "cannot {action} volume …"."""
+    froms: frozenset[str]
+    to: str
+    remember: bool = False
+    """Keep the status that was left, for a later move to PREVIOUS."""
+
+
+def _move(action: str, froms: str, to: str, *, remember: bool = False) -> Move:
+    return Move(action, frozenset(froms.split()), to, remember)
+
+
+class VolumeMoves:
+    """Every change of a volume's status."""
+
+    created: Final = _move("finish creating", "creating", "available")
+    create_failed: Final = _move("fail creating", "creating", "error")
+    reserve: Final = _move("reserve", "available", "attaching")
+    unreserve: Final = _move("unreserve", "attaching", "available")
+    reserve_attachment: Final = _move("attach", "available", "reserved")
+    connect_attachment: Final = _move("attach", "available reserved", "attaching")
+    attach: Final = _move("attach", "available attaching reserved", "in-use")
+    begin_detaching: Final = _move("detach", "in-use", "detaching")
+    roll_detaching: Final = _move("roll back the detaching of", "detaching", "in-use")
+    detach: Final = _move("detach", "in-use detaching attaching reserved", "available")
+    extend: Final = _move("extend", "available", "extending", remember=True)
+    extend_attached: Final = _move("extend", "available in-use", "extending", remember=True)
+    extended: Final = _move("finish extending", "extending", PREVIOUS)
+    extend_failed: Final = _move("fail extending", "extending", "error_extending")
+    delete: Final = _move(
+        "delete", "available error error_restoring error_extending error_managing error_rollbacking", "deleting"
+    )
+    force_delete: Final = Move("force-delete", VOLUME_STATUSES - {"deleting"}, "deleting")
+    delete_failed: Final = _move("fail deleting", "deleting", "error_deleting")
+    rollback: Final = _move("roll back", "available error_rollbacking", "rollbacking")
+    rolled_back: Final = _move("finish rolling back", "rollbacking", "available")
+    rollback_failed: Final = _move("fail rolling back", "rollbacking", "error_rollbacking")
+    revert: Final = _move("revert", "available", "reverting")
+    reverted: Final = _move("finish reverting", "reverting", "available")
+    revert_failed: Final = _move("fail reverting", "reverting", "error")
+
+
+class SnapshotMoves:
+    """Every change of a snapshot's status."""
+
+    created: Final = _move("finish creating", "creating", "available")
+    create_failed: Final = _move("fail creating", "creating", "error")
+    delete: Final = _move("delete", "available error", "deleting")
+    force_delete: Final = Move("force-delete", SNAPSHOT_STATUSES - {"deleting"}, "deleting")
+    delete_failed: Final = _move("fail deleting", "deleting", "error_deleting")
+    rollback: Final = _move("roll back to", "available", "rollbacking")
+    rolled_back: Final = _move("finish rolling back to", "rollbacking", "available")
+    revert: Final = _move("revert to", "available", "restoring")
+    reverted: Final = _move("finish reverting to", "restoring", "available")
+
+
+def reset_volume(status: str) -> Move:
+    """Return the administrator's move to any known status (`os-reset_status`)."""
+    return Move("reset the status of", VOLUME_STATUSES, status)
+
+
+def reset_snapshot(status: str) -> Move:
+    """Return the administrator's move to any known status (`os-reset_status`)."""
+    return Move("reset the status of", SNAPSHOT_STATUSES, status)
+
+
+SERVICE_UPDATES: Final = {
+    "creating": frozenset({"creating", "available", "error"}),
+    "deleting": frozenset({"deleting", "error_deleting"}),
+}
+"""`os-update_snapshot_status`: from which status a service may report which (Cinder `contrib/snapshot_actions.py`)."""

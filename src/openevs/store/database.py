@@ -1,0 +1,94 @@
+"""Transactions: synchronous functions that are given a connection.
+
+`await database.write(fn, *args)` runs `fn(connection, *args)` in one transaction and returns what it returns; an
+exception rolls everything back. Since `fn` is synchronous it cannot await an engine: a transaction never waits for
+storage. The name of `fn` is the name of the transaction in the metrics.
+
+SQLite has one writer, so all writes go through one thread and one connection, each inside BEGIN IMMEDIATE. Reads have
+a pool of threads with a connection each, and see one consistent state from their first statement to their last.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Concatenate, Final, ParamSpec, TypeVar
+
+import sqlalchemy as sa
+
+from openevs.store.dialect import open_sqlite
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Tx = sa.Connection
+Observe = Callable[[str, str, float], None]
+"""Called after each transaction: name, `read` or `write`, seconds."""
+
+READERS: Final = 4
+
+
+def _ignore(name: str, mode: str, seconds: float) -> None:
+    return None
+
+
+class Database:
+    """The one door to the database."""
+
+    def __init__(self, url: str, observe: Observe = _ignore) -> None:
+        self.url = url
+        self._engine = open_sqlite(url)
+        self._observe = observe
+        self._local = threading.local()
+        self._opened: list[sa.Connection] = []
+        self._writer = ThreadPoolExecutor(1, "db-write")
+        self._readers = ThreadPoolExecutor(READERS, "db-read")
+
+    async def write(self, fn: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `fn` in one write transaction; it is durable when this returns."""
+        loop = asyncio.get_running_loop()
+        # Once begun, a transaction is not abandoned by a caller that goes away: it commits or rolls back as a whole.
+        return await asyncio.shield(loop.run_in_executor(self._writer, self._run, "write", fn, args, kwargs))
+
+    async def read(self, fn: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `fn` in one read transaction."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._readers, self._run, "read", fn, args, kwargs)
+
+    def read_now(self, fn: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a read that takes microseconds on the calling thread: a hop to a pool would cost more than the read.
+        Only for single rows found by their key."""
+        return self._run("read", fn, args, kwargs)
+
+    def _run(self, mode: str, fn: Callable[..., T], args: tuple[object, ...], kwargs: dict[str, object]) -> T:
+        connection = self._connection()
+        began = time.perf_counter()
+        cursor = connection.connection.driver_connection.cursor()  # type: ignore[union-attr]
+        cursor.execute("BEGIN IMMEDIATE" if mode == "write" else "BEGIN")
+        try:
+            result = fn(connection, *args, **kwargs)
+            cursor.execute("COMMIT")
+        except BaseException:
+            if connection.connection.driver_connection.in_transaction:  # type: ignore[union-attr]
+                cursor.execute("ROLLBACK")
+            raise
+        finally:
+            cursor.close()
+            connection.rollback()  # SQLAlchemy's own idea of a transaction; the database's has ended above
+            self._observe(getattr(fn, "__name__", "?"), mode, time.perf_counter() - began)
+        return result
+
+    def _connection(self) -> sa.Connection:
+        connection: sa.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._local.connection = self._engine.connect()
+            self._opened.append(connection)
+        return connection
+
+    def close(self) -> None:
+        """Finish what is queued and close every connection."""
+        self._writer.shutdown(wait=True)
+        self._readers.shutdown(wait=True)
+        for connection in self._opened:
+            connection.close()
+        self._engine.dispose()
