@@ -12,8 +12,8 @@ from typing import Final
 
 VOLUME_STATUSES: Final = frozenset(
     "creating available reserved attaching in-use detaching maintenance extending deleting error error_deleting "
-    "error_extending error_restoring error_detaching backing-up error_backing-up restoring-backup uploading downloading "
-    "rollbacking error_rollbacking reverting awaiting-transfer retyping managing error_managing".split()
+    "error_extending error_restoring error_detaching backing-up error_backing-up restoring-backup uploading "
+    "downloading rollbacking error_rollbacking reverting awaiting-transfer retyping managing error_managing".split()
 )
 SNAPSHOT_STATUSES: Final = frozenset(
     "creating available backing-up deleting error error_deleting rollbacking restoring updating unmanaging".split()

@@ -1,0 +1,54 @@
+"""Attachments in the database."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from openevs.domain.errors import NotFound
+from openevs.domain.model import Attachment
+from openevs.store.database import Tx
+from openevs.store.listing import Condition, Page, list_page
+from openevs.store.tables import attachment as table
+
+
+def insert_attachment(tx: Tx, attachment: Attachment) -> Attachment:
+    """Add an attachment."""
+    tx.execute(sa.insert(table), attachment._asdict())
+    return attachment
+
+
+def find_attachment(tx: Tx, attachment_id: str, project_id: str | None = None) -> Attachment:
+    """Return an attachment; with a project, those of others do not exist. Raises NotFound."""
+    row = tx.execute(sa.select(*table.c).where(table.c.id == attachment_id)).first()
+    if row is None or (project_id is not None and row.project_id != project_id):
+        raise NotFound("attachment", attachment_id)
+    return Attachment._make(row)
+
+
+def attachments_of(tx: Tx, volume_ids: Sequence[str]) -> dict[str, list[Attachment]]:
+    """Return the attachments of several volumes, by volume."""
+    found: dict[str, list[Attachment]] = {}
+    if volume_ids:
+        query = sa.select(*table.c).where(table.c.volume_id.in_(volume_ids)).order_by(table.c.created_at)
+        for row in tx.execute(query):
+            found.setdefault(row.volume_id, []).append(Attachment._make(row))
+    return found
+
+
+def update_attachment(tx: Tx, attachment_id: str, values: Mapping[str, Any]) -> Attachment:
+    """Change an attachment. Raises NotFound."""
+    row = tx.execute(sa.update(table).where(table.c.id == attachment_id).values(values).returning(*table.c)).first()
+    if row is None:
+        raise NotFound("attachment", attachment_id)
+    return Attachment._make(row)
+
+
+def delete_attachment_row(tx: Tx, attachment_id: str) -> None:
+    """Forget an attachment that has ended."""
+    tx.execute(sa.delete(table).where(table.c.id == attachment_id))
+
+
+def list_attachments(tx: Tx, where: Sequence[Condition], page: Page) -> list[Attachment]:
+    """Return one page of attachments."""
+    return list_page(tx, table, Attachment._make, where, page)

@@ -1,0 +1,49 @@
+"""The one way in which a status is written: a conditional UPDATE made from a `Move` (`domain/lifecycle.py`)."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+from openevs.domain.errors import NotFound, WrongStatus
+from openevs.domain.lifecycle import PREVIOUS, Move
+from openevs.store.database import Tx
+
+R = TypeVar("R")
+
+
+def move_row(
+    tx: Tx,
+    table: sa.Table,
+    make: Callable[[Any], R],
+    row_id: str,
+    move: Move,
+    now: datetime,
+    *,
+    project_id: str | None = None,
+    also: Mapping[str, Any] | None = None,
+) -> R:
+    """Change the status as `move` says, and `also` other columns, in one statement; return the row as it is then.
+
+    With a `project_id`, rows of other projects do not exist. Raises NotFound, or WrongStatus naming what was found.
+    """
+    target = table.c.previous_status if move.to == PREVIOUS else move.to
+    values: dict[str, Any] = {"status": target, "updated_at": now, **(also or {})}
+    if move.remember:
+        values["previous_status"] = table.c.status
+    statement = sa.update(table).where(table.c.id == row_id, table.c.status.in_(sorted(move.froms)))
+    if project_id is not None:
+        statement = statement.where(table.c.project_id == project_id)
+    row = tx.execute(statement.values(values).returning(*table.c)).first()
+    if row is None:
+        raise _why_not(tx, table, row_id, move, project_id)
+    return make(row)
+
+
+def _why_not(tx: Tx, table: sa.Table, row_id: str, move: Move, project_id: str | None) -> NotFound | WrongStatus:
+    query = sa.select(table.c.status, table.c.project_id).where(table.c.id == row_id)
+    found = tx.execute(query).first()
+    if found is None or (project_id is not None and found.project_id != project_id):
+        return NotFound(table.name, row_id)
+    return WrongStatus(table.name, row_id, found.status, move.froms, move.action)

@@ -1,0 +1,99 @@
+"""Quotas: what each project may use, and uses. Usage changes only together with the row that it counts."""
+
+from collections.abc import Mapping
+
+import sqlalchemy as sa
+
+from openevs.domain.errors import QuotaExceeded
+from openevs.domain.quota import UNLIMITED
+from openevs.store.database import Tx
+from openevs.store.tables import quota_limit, quota_usage, snapshot, volume
+
+_ADD = (
+    sa.update(quota_usage)
+    .where(quota_usage.c.project_id == sa.bindparam("p"), quota_usage.c.resource == sa.bindparam("r"))
+    .where(
+        sa.or_(
+            sa.bindparam("unlimited", type_=sa.Boolean),
+            quota_usage.c.in_use + sa.bindparam("by") <= sa.bindparam("most"),
+        )
+    )
+    .values(in_use=quota_usage.c.in_use + sa.bindparam("by"))
+)
+_ROW = sa.select(quota_usage.c.in_use).where(
+    quota_usage.c.project_id == sa.bindparam("p"), quota_usage.c.resource == sa.bindparam("r")
+)
+_LIMITS = sa.select(quota_limit.c.resource, quota_limit.c.hard_limit).where(
+    quota_limit.c.project_id == sa.bindparam("p")
+)
+_USAGE = sa.select(quota_usage.c.resource, quota_usage.c.in_use).where(quota_usage.c.project_id == sa.bindparam("p"))
+
+
+def limits_of(tx: Tx, project_id: str) -> dict[str, int]:
+    """Return the limits that were set for this project; others have their default."""
+    return {row.resource: row.hard_limit for row in tx.execute(_LIMITS, {"p": project_id})}
+
+
+def usage_of(tx: Tx, project_id: str) -> dict[str, int]:
+    """Return what the project uses."""
+    return {row.resource: row.in_use for row in tx.execute(_USAGE, {"p": project_id})}
+
+
+def take_quota(tx: Tx, project_id: str, usage: Mapping[str, int], defaults: Mapping[str, int]) -> None:
+    """Count `usage` against the project's quotas: all of it or, with QuotaExceeded and a rolled-back transaction, none."""
+    limits = {**defaults, **limits_of(tx, project_id)}
+    for resource, by in usage.items():
+        _change(tx, project_id, resource, by, limits.get(resource, UNLIMITED))
+
+
+def give_quota(tx: Tx, project_id: str, usage: Mapping[str, int]) -> None:
+    """Give usage back; never refused."""
+    for resource, by in usage.items():
+        _change(tx, project_id, resource, -by, UNLIMITED)
+
+
+def _change(tx: Tx, project_id: str, resource: str, by: int, most: int) -> None:
+    values = {"p": project_id, "r": resource, "by": by, "most": most, "unlimited": most == UNLIMITED or by <= 0}
+    if tx.execute(_ADD, values).rowcount:
+        return
+    found = tx.execute(_ROW, {"p": project_id, "r": resource}).scalar()
+    in_use = found or 0
+    if most != UNLIMITED and in_use + by > most:
+        raise QuotaExceeded(resource, by, in_use, most)
+    tx.execute(sa.insert(quota_usage), {"project_id": project_id, "resource": resource, "in_use": by})
+
+
+def set_limits(tx: Tx, project_id: str, limits: Mapping[str, int]) -> None:
+    """Set limits for a project."""
+    for resource, limit in limits.items():
+        where = sa.and_(quota_limit.c.project_id == project_id, quota_limit.c.resource == resource)
+        if not tx.execute(sa.update(quota_limit).where(where).values(hard_limit=limit)).rowcount:
+            row = {"project_id": project_id, "resource": resource, "hard_limit": limit}
+            tx.execute(sa.insert(quota_limit), row)
+
+
+def reset_limits(tx: Tx, project_id: str) -> None:
+    """Return a project to the defaults."""
+    tx.execute(sa.delete(quota_limit).where(quota_limit.c.project_id == project_id))
+
+
+def recount(tx: Tx) -> dict[tuple[str, str], tuple[int, int]]:
+    """Set every usage to what the rows say; return what was wrong: (project, resource) → (recorded, true).
+
+    Usage and rows change in one transaction, so this finds nothing unless the database was edited by hand.
+    """
+    true: dict[tuple[str, str], int] = {}
+    for table, name in ((volume, "volumes"), (snapshot, "snapshots")):
+        query = sa.select(table.c.project_id, table.c.volume_type, sa.func.count(), sa.func.sum(table.c.size_gib))
+        for project_id, volume_type, number, gib in tx.execute(query.group_by(table.c.project_id, table.c.volume_type)):
+            for resource, amount in ((name, number), ("gigabytes", int(gib))):
+                for key in ((project_id, resource), (project_id, f"{resource}_{volume_type}")):
+                    true[key] = true.get(key, 0) + amount
+    recorded = {(r.project_id, r.resource): r.in_use for r in tx.execute(sa.select(quota_usage))}
+    wrong: dict[tuple[str, str], tuple[int, int]] = {}
+    for key in true.keys() | recorded.keys():
+        was, is_ = recorded.get(key, 0), true.get(key, 0)
+        if was != is_:
+            wrong[key] = (was, is_)
+            _change(tx, *key, is_ - was, UNLIMITED)
+    return wrong

@@ -1,0 +1,88 @@
+"""Snapshots in the database."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from openevs.domain.errors import NotFound
+from openevs.domain.lifecycle import Move
+from openevs.domain.model import Snapshot
+from openevs.store.database import Tx
+from openevs.store.listing import Condition, Page, count_rows, list_page
+from openevs.store.moves import move_row
+from openevs.store.tables import snapshot as table
+
+_ONE = sa.select(*table.c).where(table.c.id == sa.bindparam("snapshot_id"))
+_OF_VOLUME = sa.select(*table.c).where(table.c.volume_id == sa.bindparam("volume_id")).order_by(table.c.created_at)
+
+
+def insert_snapshot(tx: Tx, snapshot: Snapshot) -> Snapshot:
+    """Add a snapshot."""
+    tx.execute(sa.insert(table), snapshot._asdict())
+    return snapshot
+
+
+def find_snapshot(tx: Tx, snapshot_id: str, project_id: str | None = None) -> Snapshot:
+    """Return a snapshot; with a project, those of others do not exist. Raises NotFound."""
+    row = tx.execute(_ONE, {"snapshot_id": snapshot_id}).first()
+    if row is None or (project_id is not None and row.project_id != project_id):
+        raise NotFound("snapshot", snapshot_id)
+    return Snapshot._make(row)
+
+
+def move_snapshot(
+    tx: Tx,
+    snapshot_id: str,
+    move: Move,
+    now: datetime,
+    *,
+    project_id: str | None = None,
+    also: Mapping[str, Any] | None = None,
+) -> Snapshot:
+    """Change a snapshot's status. Raises NotFound, WrongStatus."""
+    return move_row(tx, table, Snapshot._make, snapshot_id, move, now, project_id=project_id, also=also)
+
+
+def update_snapshot(
+    tx: Tx, snapshot_id: str, project_id: str | None, now: datetime, values: Mapping[str, Any]
+) -> Snapshot:
+    """Change columns other than the status. Raises NotFound."""
+    statement = sa.update(table).where(table.c.id == snapshot_id).values({**values, "updated_at": now})
+    if project_id is not None:
+        statement = statement.where(table.c.project_id == project_id)
+    row = tx.execute(statement.returning(*table.c)).first()
+    if row is None:
+        raise NotFound("snapshot", snapshot_id)
+    return Snapshot._make(row)
+
+
+def delete_snapshot_row(tx: Tx, snapshot_id: str) -> None:
+    """Forget a snapshot whose bytes are gone."""
+    tx.execute(sa.delete(table).where(table.c.id == snapshot_id))
+
+
+def snapshots_of(tx: Tx, volume_id: str) -> list[Snapshot]:
+    """Return every snapshot of a volume, oldest first."""
+    return [Snapshot._make(row) for row in tx.execute(_OF_VOLUME, {"volume_id": volume_id})]
+
+
+def count_snapshots_of(tx: Tx, volume_id: str) -> int:
+    """Return how many snapshots a volume has."""
+    return count_rows(tx, table, [table.c.volume_id == volume_id])
+
+
+def list_snapshots(tx: Tx, where: Sequence[Condition], page: Page) -> list[Snapshot]:
+    """Return one page of snapshots."""
+    return list_page(tx, table, Snapshot._make, where, page)
+
+
+def count_snapshots(tx: Tx, where: Sequence[Condition]) -> int:
+    """Return how many snapshots `where` selects."""
+    return count_rows(tx, table, where)
+
+
+def all_snapshot_ids(tx: Tx) -> set[str]:
+    """Return the id of every snapshot, for the comparison with storage."""
+    return set(tx.execute(sa.select(table.c.id)).scalars())

@@ -1,0 +1,95 @@
+"""Volumes in the database."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from openevs.domain.errors import NotFound, WrongStatus
+from openevs.domain.lifecycle import Move
+from openevs.domain.model import Volume
+from openevs.store.database import Tx
+from openevs.store.listing import Condition, Page, count_rows, list_page
+from openevs.store.moves import move_row
+from openevs.store.tables import volume as table
+
+_ONE = sa.select(*table.c).where(table.c.id == sa.bindparam("volume_id"))
+
+
+def insert_volume(tx: Tx, volume: Volume) -> Volume:
+    """Add a volume."""
+    tx.execute(sa.insert(table), volume._asdict())
+    return volume
+
+
+def find_volume(tx: Tx, volume_id: str, project_id: str | None = None) -> Volume:
+    """Return a volume; with a project, those of others do not exist. Raises NotFound."""
+    row = tx.execute(_ONE, {"volume_id": volume_id}).first()
+    if row is None or (project_id is not None and row.project_id != project_id):
+        raise NotFound("volume", volume_id)
+    return Volume._make(row)
+
+
+def move_volume(
+    tx: Tx,
+    volume_id: str,
+    move: Move,
+    now: datetime,
+    *,
+    project_id: str | None = None,
+    also: Mapping[str, Any] | None = None,
+) -> Volume:
+    """Change a volume's status. Raises NotFound, WrongStatus."""
+    return move_row(tx, table, Volume._make, volume_id, move, now, project_id=project_id, also=also)
+
+
+def hold_volume(tx: Tx, volume_id: str, statuses: frozenset[str], action: str, project_id: str | None = None) -> Volume:
+    """Return the volume if its status is one of `statuses`, and keep it so until the transaction ends.
+
+    It is an UPDATE that changes nothing, so that on a database with several writers nobody else can move it meanwhile.
+    Raises NotFound, WrongStatus.
+    """
+    statement = sa.update(table).where(table.c.id == volume_id, table.c.status.in_(sorted(statuses)))
+    row = tx.execute(statement.values(status=table.c.status).returning(*table.c)).first()
+    if row is not None and (project_id is None or row.project_id == project_id):
+        return Volume._make(row)
+    found = find_volume(tx, volume_id, project_id)
+    raise WrongStatus("volume", volume_id, found.status, statuses, action)
+
+
+def update_volume(tx: Tx, volume_id: str, project_id: str | None, now: datetime, values: Mapping[str, Any]) -> Volume:
+    """Change columns other than the status. Raises NotFound."""
+    statement = sa.update(table).where(table.c.id == volume_id).values({**values, "updated_at": now})
+    if project_id is not None:
+        statement = statement.where(table.c.project_id == project_id)
+    row = tx.execute(statement.returning(*table.c)).first()
+    if row is None:
+        raise NotFound("volume", volume_id)
+    return Volume._make(row)
+
+
+def delete_volume_row(tx: Tx, volume_id: str) -> None:
+    """Forget a volume whose bytes are gone."""
+    tx.execute(sa.delete(table).where(table.c.id == volume_id))
+
+
+def list_volumes(tx: Tx, where: Sequence[Condition], page: Page) -> list[Volume]:
+    """Return one page of volumes."""
+    return list_page(tx, table, Volume._make, where, page)
+
+
+def count_volumes(tx: Tx, where: Sequence[Condition]) -> int:
+    """Return how many volumes `where` selects."""
+    return count_rows(tx, table, where)
+
+
+def summarize_volumes(tx: Tx, where: Sequence[Condition]) -> tuple[int, int, list[dict[str, str]]]:
+    """Return number, total GiB and the metadata of the volumes that `where` selects."""
+    rows = tx.execute(sa.select(table.c.size_gib, table.c.metadata).where(*where)).all()
+    return len(rows), sum(row.size_gib for row in rows), [row.metadata for row in rows if row.metadata]
+
+
+def all_volume_ids(tx: Tx) -> set[str]:
+    """Return the id of every volume, for the comparison with storage."""
+    return set(tx.execute(sa.select(table.c.id)).scalars())
