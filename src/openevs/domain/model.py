@@ -109,6 +109,14 @@ class Operation(NamedTuple):
     finished_at: datetime | None
 
 
+class ClientToken(NamedTuple):
+    """A client's name for one creating request (`X-Client-Token`): repeated, it has its effect once."""
+
+    token: str
+    digest: str
+    """SHA-256 of method, path and body: another request under the same token is a conflict."""
+
+
 class Caller(NamedTuple):
     """Who asks, and on behalf of which project."""
 
@@ -116,11 +124,17 @@ class Caller(NamedTuple):
     project_id: ProjectId
     roles: frozenset[str]
     request_id: str
+    once: ClientToken | None = None
 
     @property
     def is_admin(self) -> bool:
         """Say whether the caller may act as an operator."""
         return "admin" in self.roles
+
+    @property
+    def scope(self) -> ProjectId | None:
+        """The project outside of which nothing exists for this caller; None for an administrator."""
+        return None if self.is_admin else self.project_id
 
     @property
     def can_write(self) -> bool:

@@ -90,7 +90,7 @@ def _after(
 
 
 def metadata_condition(table: sa.Table, wanted: object) -> Condition:
-    """Return the condition that every given key has the given value. Raises InvalidInput for what is no such document."""
+    """Return the condition that every given key has the given value. Raises InvalidInput for anything else."""
     if not isinstance(wanted, dict) or not all(isinstance(v, str) and '"' not in k for k, v in wanted.items()):
         raise InvalidInput("metadata", "the filter must be an object of strings, such as {'key': 'value'}.")
     return sa.and_(sa.true(), *(table.c.metadata[key].as_string() == value for key, value in wanted.items()))

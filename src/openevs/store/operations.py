@@ -17,7 +17,7 @@ from openevs.store.tables import operation_claim as claims
 OPEN = ("queued", "running")
 
 
-class LostLease(Exception):  # noqa: N818 - says what happened
+class LostLease(Exception):
     """Another runner has this operation now (its fence is higher): drop what was being done for it."""
 
 

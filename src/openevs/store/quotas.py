@@ -40,7 +40,7 @@ def usage_of(tx: Tx, project_id: str) -> dict[str, int]:
 
 
 def take_quota(tx: Tx, project_id: str, usage: Mapping[str, int], defaults: Mapping[str, int]) -> None:
-    """Count `usage` against the project's quotas: all of it or, with QuotaExceeded and a rolled-back transaction, none."""
+    """Count `usage` against the project's quotas: all of it, or none: QuotaExceeded is to end the transaction."""
     limits = {**defaults, **limits_of(tx, project_id)}
     for resource, by in usage.items():
         _change(tx, project_id, resource, by, limits.get(resource, UNLIMITED))
@@ -95,5 +95,5 @@ def recount(tx: Tx) -> dict[tuple[str, str], tuple[int, int]]:
         was, is_ = recorded.get(key, 0), true.get(key, 0)
         if was != is_:
             wrong[key] = (was, is_)
-            _change(tx, *key, is_ - was, UNLIMITED)
+            _change(tx, key[0], key[1], is_ - was, UNLIMITED)
     return wrong

@@ -188,8 +188,7 @@ idempotency = sa.Table(
     sa.Column("project_id", sa.String(64), primary_key=True),
     sa.Column("client_token", sa.String(255), primary_key=True),
     sa.Column("digest", sa.String(64), nullable=False),
-    sa.Column("status", sa.Integer, nullable=False),
-    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("result", sa.Text, nullable=False),
     sa.Column("created_at", Instant, nullable=False),
     sa.Index("idempotency_by_age", "created_at"),
 )

@@ -1,0 +1,98 @@
+"""What every use case is given, and the one way in which a request changes anything."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
+
+import msgspec
+
+from openevs.domain.errors import Unavailable
+from openevs.domain.model import Caller, Operation
+from openevs.settings import CLOUD_SNAPSHOTS_PER_VOLUME, Settings
+from openevs.store.database import Database, Tx
+from openevs.store.idempotency import recall, remember
+from openevs.store.operations import Lease
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Bell(Protocol):
+    """The tie to the runner: wakes it, and waits for it. The periodic scan is the guarantee; this is only quicker."""
+
+    def lease(self) -> Lease | None:
+        """Return a lease for an operation that is about to be inserted, if this process has a worker free for it."""
+
+    def ring(self, operation: Operation) -> None:
+        """Tell the runner of an operation that has been committed."""
+
+    async def finished(self, operation_id: str, timeout_seconds: float) -> Operation | None:
+        """Wait until an operation has ended and return it; None if it has not within the time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deps:
+    """Everything a use case may use. It holds no engine: a request never touches storage."""
+
+    db: Database
+    clock: Callable[[], datetime]
+    bell: Bell
+    settings: Settings
+    volume_type: str
+    """Name of the one volume type."""
+    exports: bool
+    """Whether the engine can serve volumes to clients."""
+    max_volume_gib: int
+
+    @property
+    def quota_defaults(self) -> dict[str, int]:
+        """Limits of a project for which none were set."""
+        return {name: int(value) for name, value in msgspec.structs.asdict(self.settings.quotas).items()}
+
+    @property
+    def snapshots_per_volume(self) -> int:
+        """The most snapshots one volume may have."""
+        api = self.settings.api
+        return CLOUD_SNAPSHOTS_PER_VOLUME if api.profile == "cloud" else api.snapshots_per_volume
+
+
+async def accept(
+    deps: Deps,
+    caller: Caller,
+    kind: type[R],
+    fn: Callable[Concatenate[Tx, P], tuple[R, Operation]],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> R:
+    """Run the accepting transaction `fn`, tell the runner of its operation, and return its record (of type `kind`).
+
+    With a client token, a repeat of the request returns the first one's record and does nothing.
+    """
+
+    def accept_once(tx: Tx) -> tuple[R, Operation | None]:
+        once, now = caller.once, deps.clock()
+        if once is not None:
+            known = recall(tx, caller.project_id, once, now - timedelta(hours=deps.settings.api.client_token_hours))
+            if known is not None:
+                return msgspec.json.decode(known, type=kind), None
+        record, operation = fn(tx, *args, **kwargs)
+        if once is not None:
+            remember(tx, caller.project_id, once, msgspec.json.encode(record).decode(), now)
+        return record, operation
+
+    accept_once.__name__ = fn.__name__.lstrip("_")
+    record, operation = await deps.db.write(accept_once)
+    if operation is not None:
+        deps.bell.ring(operation)
+    return record
+
+
+async def wait_for(deps: Deps, operation: Operation) -> Operation:
+    """Wait for an operation whose result the answer needs. Raises Unavailable when it failed or takes too long."""
+    ended = await deps.bell.finished(operation.id, deps.settings.server.wait_seconds)
+    if ended is None:
+        raise Unavailable(f"Operation {operation.id} has not finished yet; it goes on. Try again shortly.")
+    if ended.state == "failed":
+        raise Unavailable(f"Operation {operation.id} failed: {ended.error}")
+    return ended

@@ -1,0 +1,117 @@
+"""Filters of lists: which there are, and what each selects. Names are ours; the API's stand in `api/wire/lists.py`."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from openevs.domain.model import Caller
+from openevs.store.listing import Condition, Page, metadata_condition
+from openevs.store.tables import volume
+
+Filter = Callable[[sa.Table, Any], Condition]
+
+
+class ListQuery(NamedTuple):
+    """One list, as it is asked for."""
+
+    page: Page
+    filters: Mapping[str, Any] = {}
+    """Filter name → value; every name is a key of the resource's table of filters."""
+    all_projects: bool = False
+    """Also those of other projects; only an administrator's wish counts."""
+    with_count: bool = False
+
+
+def _equal(column: str) -> Filter:
+    return lambda table, value: table.c[column] == value
+
+
+def _contains(column: str) -> Filter:
+    return lambda table, value: table.c[column].contains(str(value), autoescape=True)
+
+
+def _one_of(column: str) -> Filter:
+    return lambda table, values: table.c[column].in_(list(values))
+
+
+def _time(column: str, operator: str) -> Filter:
+    compare: dict[str, Callable[[Any, datetime], Condition]] = {
+        "gt": lambda c, v: c > v,
+        "gte": lambda c, v: c >= v,
+        "lt": lambda c, v: c < v,
+        "lte": lambda c, v: c <= v,
+        "eq": lambda c, v: c == v,
+        "neq": lambda c, v: c != v,
+    }
+    return lambda table, value: compare[operator](table.c[column], value)
+
+
+def _zone_of_volume(table: sa.Table, value: object) -> Condition:
+    return table.c.volume_id.in_(sa.select(volume.c.id).where(volume.c.availability_zone == value))
+
+
+_TIMES: dict[str, Filter] = {
+    f"{column}_{operator}": _time(column, operator)
+    for column in ("created_at", "updated_at")
+    for operator in ("gt", "gte", "lt", "lte", "eq", "neq")
+}
+
+SNAPSHOT_FILTERS: dict[str, Filter] = {
+    "id": _equal("id"),
+    "ids": _one_of("id"),
+    "name": _equal("name"),
+    "status": _equal("status"),
+    "volume_id": _equal("volume_id"),
+    "project_id": _equal("project_id"),
+    "user_id": _equal("user_id"),
+    "name_like": _contains("name"),
+    "status_like": _contains("status"),
+    "volume_id_like": _contains("volume_id"),
+    "description_like": _contains("description"),
+    "availability_zone": _zone_of_volume,
+    "metadata": metadata_condition,
+    "nothing": lambda table, value: sa.false(),
+    **_TIMES,
+}
+
+VOLUME_FILTERS: dict[str, Filter] = {
+    "id": _equal("id"),
+    "ids": _one_of("id"),
+    "name": _equal("name"),
+    "status": _equal("status"),
+    "project_id": _equal("project_id"),
+    "user_id": _equal("user_id"),
+    "size_gib": _equal("size_gib"),
+    "bootable": _equal("bootable"),
+    "multiattach": _equal("multiattach"),
+    "volume_type": _equal("volume_type"),
+    "availability_zone": _equal("availability_zone"),
+    "snapshot_id": _equal("snapshot_id"),
+    "source_volid": _equal("source_volid"),
+    "name_like": _contains("name"),
+    "status_like": _contains("status"),
+    "description_like": _contains("description"),
+    "metadata": metadata_condition,
+    "nothing": lambda table, value: sa.false(),
+    **_TIMES,
+}
+
+ATTACHMENT_FILTERS: dict[str, Filter] = {
+    "id": _equal("id"),
+    "volume_id": _equal("volume_id"),
+    "instance_id": _equal("instance_uuid"),
+    "status": _equal("status"),
+    "attach_status": _equal("status"),
+    "project_id": _equal("project_id"),
+    "nothing": lambda table, value: sa.false(),
+}
+
+
+def conditions(table: sa.Table, known: Mapping[str, Filter], caller: Caller, query: ListQuery) -> list[Condition]:
+    """Return what a row must satisfy; the first condition is always the one on the project."""
+    everywhere = query.all_projects and caller.is_admin
+    where: list[Condition] = [sa.true() if everywhere else table.c.project_id == caller.project_id]
+    where += [known[name](table, value) for name, value in query.filters.items()]
+    return where

@@ -1,0 +1,67 @@
+"""Putting a volume's bytes back to a snapshot: the part that EVS's `rollback` and Cinder's `revert` share."""
+
+from openevs.domain.errors import InUse, InvalidInput
+from openevs.domain.lifecycle import Move, SnapshotMoves, VolumeMoves
+from openevs.domain.model import Caller, Operation, Snapshot, Volume
+from openevs.service.deps import Deps, accept
+from openevs.store import snapshots, volumes
+from openevs.store.attachments import attachments_of
+from openevs.store.database import Tx
+from openevs.store.operations import NewOperation, insert_operation
+
+_MOVES: dict[str, tuple[Move, Move]] = {
+    "rollback_volume": (VolumeMoves.rollback, SnapshotMoves.rollback),
+    "revert_volume": (VolumeMoves.revert, SnapshotMoves.revert),
+}
+
+
+def begin_reverting(tx: Tx, deps: Deps, caller: Caller, snapshot: Snapshot, kind: str) -> tuple[Snapshot, Operation]:
+    """Move volume and snapshot into the statuses of `kind` and queue the work. Raises WrongStatus, InUse."""
+    now = deps.clock()
+    volume_move, snapshot_move = _MOVES[kind]
+    volume = volumes.move_volume(
+        tx, snapshot.volume_id, volume_move, now, project_id=caller.scope, also={"reason": None}
+    )
+    snapshot = snapshots.move_snapshot(tx, snapshot.id, snapshot_move, now, project_id=caller.scope)
+    if attachments_of(tx, [volume.id]):
+        raise InUse("volume", f"volume {volume.id} is still connected; end its connections first.")
+    if any(other.status == "creating" for other in snapshots.snapshots_of(tx, volume.id)):
+        raise InUse("volume", f"a snapshot of volume {volume.id} is just being created; try again when it is done.")
+    new = NewOperation(
+        kind=kind,
+        project_id=volume.project_id,
+        resource_kind="volume",
+        resource_id=volume.id,
+        input={"snapshot_id": snapshot.id},
+        claims=(("volume", volume.id), ("snapshot", snapshot.id)),
+        request_id=caller.request_id,
+    )
+    return snapshot, insert_operation(tx, new, now, deps.bell.lease())
+
+
+async def revert_volume(deps: Deps, caller: Caller, volume_id: str, snapshot_id: str) -> None:
+    """Accept Cinder's `revert` (microversion 3.40): only to the newest snapshot, and only while the sizes are equal.
+    Raises NotFound, InvalidInput, WrongStatus."""
+    await accept(deps, caller, Snapshot, _accept_revert, deps, caller, volume_id, snapshot_id)
+
+
+def _accept_revert(tx: Tx, deps: Deps, caller: Caller, volume_id: str, snapshot_id: str) -> tuple[Snapshot, Operation]:
+    volume = volumes.find_volume(tx, volume_id, caller.scope)
+    snapshot = snapshots.find_snapshot(tx, snapshot_id, caller.scope)
+    _check_newest(tx, volume, snapshot)
+    return begin_reverting(tx, deps, caller, snapshot, "revert_volume")
+
+
+def _check_newest(tx: Tx, volume: Volume, snapshot: Snapshot) -> None:
+    own = snapshots.snapshots_of(tx, volume.id)
+    if snapshot.volume_id != volume.id:
+        raise InvalidInput("snapshot_id", f"snapshot {snapshot.id} was not taken of volume {volume.id}.")
+    if own[-1].id != snapshot.id:
+        raise InvalidInput(
+            "snapshot_id", f"the newest snapshot of volume {volume.id} is {own[-1].id}; revert takes no other."
+        )
+    if snapshot.size_gib != volume.size_gib:
+        raise InvalidInput(
+            "snapshot_id",
+            f"the volume has {volume.size_gib} GiB, the snapshot {snapshot.size_gib}; revert wants equal sizes.",
+        )

@@ -1,0 +1,227 @@
+"""What can be asked of snapshots.
+
+Each function checks, changes rows in one transaction and returns; the bytes are the operation's business
+(`operations/create_snapshot.py` and its neighbours). Rules: spec 2.2, 2.8, 3.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import structlog
+
+from openevs.domain.errors import InUse, InvalidInput, NotFound
+from openevs.domain.ids import SnapshotId, new_uuid
+from openevs.domain.lifecycle import SERVICE_UPDATES, SNAPSHOT_STATUSES, SnapshotMoves, reset_snapshot
+from openevs.domain.model import Caller, Operation, Snapshot
+from openevs.domain.quota import snapshot_usage
+from openevs.domain.rules import SNAPSHOTTABLE, Force, check_metadata, check_text, is_reserved_name
+from openevs.service.deps import Deps, accept
+from openevs.service.queries import SNAPSHOT_FILTERS, ListQuery, conditions
+from openevs.service.reverting import begin_reverting
+from openevs.store import snapshots as store
+from openevs.store.database import Tx
+from openevs.store.operations import NewOperation, insert_operation
+from openevs.store.quotas import take_quota
+from openevs.store.tables import snapshot as table
+from openevs.store.tables import volume as volume_table
+from openevs.store.volumes import count_volumes, hold_volume
+
+log = structlog.get_logger()
+
+
+class NewSnapshot(NamedTuple):
+    """A snapshot as it is asked for."""
+
+    volume_id: str
+    name: str | None = None
+    description: str | None = None
+    metadata: Mapping[str, object] = {}
+    force: Force = "no"
+
+
+async def create_snapshot(deps: Deps, caller: Caller, new: NewSnapshot) -> Snapshot:
+    """Accept a snapshot of a volume: it is `creating` until its bytes are frozen.
+
+    Raises InvalidInput, NotFound (volume), WrongStatus (see `SNAPSHOTTABLE`), Conflict (too many snapshots of the
+    volume), QuotaExceeded.
+    """
+    checked = new._replace(
+        name=check_text("name", new.name),
+        description=check_text("description", new.description),
+        metadata=check_metadata(new.metadata),
+    )
+    if is_reserved_name(checked.name):
+        log.warning("snapshot_name_reserved", name=checked.name, volume_id=checked.volume_id)
+    return await accept(deps, caller, Snapshot, _accept_snapshot, deps, caller, checked)
+
+
+def _accept_snapshot(tx: Tx, deps: Deps, caller: Caller, new: NewSnapshot) -> tuple[Snapshot, Operation]:
+    now = deps.clock()
+    volume = hold_volume(tx, new.volume_id, SNAPSHOTTABLE[new.force], "snapshot", caller.project_id)
+    if store.count_snapshots_of(tx, volume.id) >= deps.snapshots_per_volume:
+        raise InUse(
+            "volume", f"volume {volume.id} already has {deps.snapshots_per_volume} snapshots, the most it may have."
+        )
+    take_quota(tx, caller.project_id, snapshot_usage(volume.size_gib, volume.volume_type), deps.quota_defaults)
+    snapshot = Snapshot(
+        id=SnapshotId(new_uuid()),
+        project_id=caller.project_id,
+        user_id=caller.user_id,
+        volume_id=volume.id,
+        name=new.name,
+        description=new.description,
+        size_gib=volume.size_gib,
+        status="creating",
+        progress="0%",
+        metadata={key: str(value) for key, value in new.metadata.items()},
+        owner="user",
+        volume_type=volume.volume_type,
+        created_at=now,
+        updated_at=None,
+        taken_at=None,
+        cut_ms=None,
+        stall_ms=None,
+        reason=None,
+    )
+    store.insert_snapshot(tx, snapshot)
+    work = {"volume_id": volume.id, "name": new.name or ""}
+    return snapshot, _queue(tx, deps, caller, "create_snapshot", snapshot, work, now)
+
+
+async def get_snapshot(deps: Deps, caller: Caller, snapshot_id: str) -> Snapshot:
+    """Return a snapshot of the caller's project (an administrator: of any). Raises NotFound."""
+    return deps.db.read_now(store.find_snapshot, snapshot_id, caller.scope)
+
+
+async def list_snapshots(deps: Deps, caller: Caller, query: ListQuery) -> tuple[list[Snapshot], int | None]:
+    """Return one page of snapshots and, if asked for, how many there are in all.
+    Raises InvalidInput, NotFound (marker)."""
+
+    def list_snapshots_page(tx: Tx) -> tuple[list[Snapshot], int | None]:
+        where = conditions(table, SNAPSHOT_FILTERS, caller, query)
+        rows = store.list_snapshots(tx, where, query.page)
+        return rows, store.count_snapshots(tx, where) if query.with_count else None
+
+    return await deps.db.read(list_snapshots_page)
+
+
+async def update_snapshot(deps: Deps, caller: Caller, snapshot_id: str, changes: Mapping[str, str | None]) -> Snapshot:
+    """Change name or description (keys of `changes`). Raises InvalidInput, NotFound."""
+    values = {field: check_text(field, text) for field, text in changes.items()}
+    if is_reserved_name(values.get("name")):
+        log.warning("snapshot_name_reserved", name=values["name"], snapshot_id=snapshot_id)
+    return await deps.db.write(store.update_snapshot, snapshot_id, caller.scope, deps.clock(), values)
+
+
+async def delete_snapshot(deps: Deps, caller: Caller, snapshot_id: str) -> None:
+    """Accept the deletion of a snapshot. Raises NotFound, WrongStatus, InUse (a backup owns it, or a volume is just
+    being made from it)."""
+    await accept(deps, caller, Snapshot, _accept_deletion, deps, caller, snapshot_id, False)
+
+
+async def force_delete_snapshot(deps: Deps, caller: Caller, snapshot_id: str) -> None:
+    """Accept the deletion of a snapshot in any status (administrators). Raises NotFound, WrongStatus, Conflict."""
+    await accept(deps, caller, Snapshot, _accept_deletion, deps, caller, snapshot_id, True)
+
+
+def _accept_deletion(tx: Tx, deps: Deps, caller: Caller, snapshot_id: str, force: bool) -> tuple[Snapshot, Operation]:
+    now = deps.clock()
+    project_id = None if force else caller.scope
+    found = store.find_snapshot(tx, snapshot_id, project_id)
+    if found.owner == "backup" and not force:
+        raise InUse("snapshot", f"snapshot {snapshot_id} belongs to a backup and goes with it.")
+    using = [volume_table.c.snapshot_id == snapshot_id, volume_table.c.status == "creating"]
+    move = SnapshotMoves.force_delete if force else SnapshotMoves.delete
+    snapshot = store.move_snapshot(tx, snapshot_id, move, now, project_id=project_id, also={"reason": None})
+    if count_volumes(tx, using):
+        raise InUse("snapshot", f"a volume is just being made from snapshot {snapshot_id}; try again when it is done.")
+    return snapshot, _queue(tx, deps, caller, "delete_snapshot", snapshot, {"volume_id": snapshot.volume_id}, now)
+
+
+async def rollback_snapshot(deps: Deps, caller: Caller, snapshot_id: str, volume_id: str) -> Snapshot:
+    """Accept rolling the source volume back to any of its snapshots (EVS `rollback`, spec 3.3).
+
+    The volume keeps its size and its other snapshots. Raises NotFound, InvalidInput (another volume), WrongStatus
+    (volume not detached, snapshot not available), InUse.
+    """
+    return await accept(deps, caller, Snapshot, _accept_rollback, deps, caller, snapshot_id, volume_id)
+
+
+def _accept_rollback(
+    tx: Tx, deps: Deps, caller: Caller, snapshot_id: str, volume_id: str
+) -> tuple[Snapshot, Operation]:
+    snapshot = store.find_snapshot(tx, snapshot_id, caller.scope)
+    if snapshot.volume_id != volume_id:
+        raise InvalidInput(
+            "volume_id", f"snapshot {snapshot_id} was taken of volume {snapshot.volume_id}, not of {volume_id}."
+        )
+    if snapshot.owner == "backup" or (snapshot.name or "").startswith("autobk_snapshot_"):
+        raise InUse("snapshot", f"snapshot {snapshot_id} belongs to a backup; a volume cannot be rolled back to it.")
+    return begin_reverting(tx, deps, caller, snapshot, "rollback_volume")
+
+
+async def reset_snapshot_status(deps: Deps, caller: Caller, snapshot_id: str, status: str) -> Snapshot:
+    """Set a status by hand (administrators). Raises InvalidInput, NotFound, Conflict while work is under way."""
+    if status not in SNAPSHOT_STATUSES:
+        raise InvalidInput("status", f"{status!r} is none of {', '.join(sorted(SNAPSHOT_STATUSES))}.")
+    return await deps.db.write(store.move_snapshot, snapshot_id, reset_snapshot(status), deps.clock())
+
+
+async def report_snapshot_status(
+    deps: Deps, caller: Caller, snapshot_id: str, status: str, progress: str | None
+) -> Snapshot:
+    """Take over what a service says of a snapshot (`os-update_snapshot_status`). Raises InvalidInput, NotFound."""
+
+    def report(tx: Tx) -> Snapshot:
+        found = store.find_snapshot(tx, snapshot_id)
+        if status not in SERVICE_UPDATES.get(found.status, ()):
+            raise InvalidInput("status", f"a snapshot that is {found.status} cannot become {status}.")
+        also = {"progress": progress} if progress is not None else {}
+        return store.move_snapshot(tx, snapshot_id, reset_snapshot(status), deps.clock(), also=also)
+
+    return await deps.db.write(report)
+
+
+async def change_snapshot_metadata(
+    deps: Deps, caller: Caller, snapshot_id: str, metadata: Mapping[str, object], *, replace: bool
+) -> dict[str, str]:
+    """Merge into, or replace, a snapshot's metadata; return all of it. Raises InvalidInput, NotFound."""
+    given = check_metadata(metadata, slash=False)
+
+    def change_metadata(tx: Tx) -> dict[str, str]:
+        found = store.find_snapshot(tx, snapshot_id, caller.scope)
+        merged = given if replace else {**found.metadata, **given}
+        check_metadata(merged)
+        store.update_snapshot(tx, snapshot_id, caller.scope, deps.clock(), {"metadata": merged})
+        return merged
+
+    return await deps.db.write(change_metadata)
+
+
+async def delete_snapshot_metadata(deps: Deps, caller: Caller, snapshot_id: str, key: str) -> None:
+    """Remove one key. Raises NotFound (snapshot, key)."""
+
+    def delete_metadata(tx: Tx) -> None:
+        found = store.find_snapshot(tx, snapshot_id, caller.scope)
+        if key not in found.metadata:
+            raise NotFound("metadata key", key)
+        kept = {k: v for k, v in found.metadata.items() if k != key}
+        store.update_snapshot(tx, snapshot_id, caller.scope, deps.clock(), {"metadata": kept})
+
+    await deps.db.write(delete_metadata)
+
+
+def _queue(
+    tx: Tx, deps: Deps, caller: Caller, kind: str, snapshot: Snapshot, work: dict[str, Any], now: datetime
+) -> Operation:
+    new = NewOperation(
+        kind=kind,
+        project_id=snapshot.project_id,
+        resource_kind="snapshot",
+        resource_id=snapshot.id,
+        input=work,
+        claims=(("snapshot", snapshot.id),),
+        request_id=caller.request_id,
+    )
+    return insert_operation(tx, new, now, deps.bell.lease())

@@ -1,0 +1,311 @@
+"""What can be asked of volumes. Rules: spec 4.2 to 4.5; making one from a snapshot: 3.6."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from openevs.domain.errors import InUse, InvalidInput, NotFound, WrongStatus
+from openevs.domain.ids import SnapshotId, VolumeId, new_uuid
+from openevs.domain.lifecycle import VOLUME_STATUSES, Move, SnapshotMoves, VolumeMoves, reset_volume
+from openevs.domain.model import Caller, Operation, Snapshot, Volume
+from openevs.domain.quota import UNLIMITED, growth_usage, volume_usage
+from openevs.domain.rules import check_metadata, check_text
+from openevs.service.deps import Deps, accept
+from openevs.service.queries import VOLUME_FILTERS, ListQuery, conditions
+from openevs.store import snapshots, volumes
+from openevs.store.attachments import attachments_of
+from openevs.store.database import Tx
+from openevs.store.operations import NewOperation, insert_operation
+from openevs.store.quotas import take_quota
+from openevs.store.tables import volume as table
+
+CLONEABLE = frozenset({"available", "in-use"})
+SOURCE_SNAPSHOTS = frozenset({"available", "backing-up"})
+RESERVED_METADATA = frozenset({"readonly", "attached_mode"})
+"""Shown while attached, not to be set (spec 4.4)."""
+
+
+class NewVolume(NamedTuple):
+    """A volume as it is asked for."""
+
+    size_gib: int | None
+    """May be left out when there is a source, whose size is then taken."""
+    name: str | None = None
+    description: str | None = None
+    volume_type: str | None = None
+    availability_zone: str | None = None
+    metadata: Mapping[str, object] = {}
+    snapshot_id: str | None = None
+    source_volid: str | None = None
+    multiattach: bool = False
+
+
+async def create_volume(deps: Deps, caller: Caller, new: NewVolume) -> Volume:
+    """Accept a volume: it is `creating` until its bytes are there.
+
+    Raises InvalidInput, NotFound (snapshot, source volume), WrongStatus, QuotaExceeded.
+    """
+    if new.snapshot_id is not None and new.source_volid is not None:
+        raise InvalidInput("source_volid", "a volume has one source: give snapshot_id or source_volid.", "EVS.1016")
+    if new.size_gib is None and new.snapshot_id is None and new.source_volid is None:
+        raise InvalidInput("size", "it is required when there is no snapshot_id and no source_volid.", "EVS.1010")
+    _check_place(deps, new)
+    checked = new._replace(
+        name=check_text("name", new.name, "EVS.1003"),
+        description=check_text("description", new.description, "EVS.1004"),
+        metadata=check_metadata(new.metadata),
+    )
+    return await accept(deps, caller, Volume, _accept_volume, deps, caller, checked)
+
+
+def _check_place(deps: Deps, new: NewVolume) -> None:
+    zone, known = new.availability_zone, deps.settings.api.availability_zone
+    if zone is not None and zone != known:
+        raise InvalidInput("availability_zone", f"there is no zone {zone!r}; the only one is {known!r}.", "EVS.2053")
+    if new.volume_type not in (None, deps.volume_type):
+        raise InvalidInput(
+            "volume_type", f"there is no type {new.volume_type!r}; the only one is {deps.volume_type!r}.", "EVS.1020"
+        )
+    if new.multiattach:
+        raise InvalidInput("multiattach", "this service attaches a volume to one server at a time.", "EVS.1054")
+
+
+def _accept_volume(tx: Tx, deps: Deps, caller: Caller, new: NewVolume) -> tuple[Volume, Operation]:
+    now = deps.clock()
+    source_gib = _hold_source(tx, caller, new)
+    size_gib = source_gib if new.size_gib is None else new.size_gib
+    if size_gib < source_gib:
+        raise InvalidInput("size", f"it is {size_gib} GiB, but the source has {source_gib}.", "EVS.1010")
+    _check_size(deps, size_gib)
+    volume = Volume(
+        id=VolumeId(new_uuid()),
+        project_id=caller.project_id,
+        user_id=caller.user_id,
+        name=new.name,
+        description=new.description,
+        size_gib=size_gib,
+        status="creating",
+        previous_status=None,
+        volume_type=deps.volume_type,
+        availability_zone=deps.settings.api.availability_zone,
+        bootable=False,
+        readonly=False,
+        multiattach=False,
+        metadata={key: str(value) for key, value in new.metadata.items()},
+        snapshot_id=None if new.snapshot_id is None else SnapshotId(new.snapshot_id),
+        source_volid=None if new.source_volid is None else VolumeId(new.source_volid),
+        created_at=now,
+        updated_at=None,
+        reason=None,
+    )
+    take_quota(tx, caller.project_id, volume_usage(size_gib, volume.volume_type), deps.quota_defaults)
+    volumes.insert_volume(tx, volume)
+    work: dict[str, Any] = {"size_gib": size_gib, "name": new.name or ""}
+    if new.snapshot_id is not None:
+        work["snapshot_id"] = new.snapshot_id
+    if new.source_volid is not None:
+        # The source is frozen for a moment under a name of the operation's own, which no snapshot row carries.
+        work |= {"source_volid": new.source_volid, "passing_snapshot_id": new_uuid()}
+    return volume, queue_volume_work(tx, deps, caller, "create_volume", volume, work, now)
+
+
+def _hold_source(tx: Tx, caller: Caller, new: NewVolume) -> int:
+    if new.snapshot_id is not None:
+        snapshot = snapshots.find_snapshot(tx, new.snapshot_id, caller.scope)
+        if snapshot.status not in SOURCE_SNAPSHOTS:
+            error = WrongStatus("snapshot", snapshot.id, snapshot.status, SOURCE_SNAPSHOTS, "make a volume from")
+            raise error.with_code("EVS.2043")
+        return snapshot.size_gib
+    if new.source_volid is not None:
+        return volumes.hold_volume(tx, new.source_volid, CLONEABLE, "make a volume from", caller.scope).size_gib
+    return 0
+
+
+def _check_size(deps: Deps, size_gib: int) -> None:
+    most = deps.max_volume_gib
+    own = deps.settings.quotas.per_volume_gigabytes
+    if own != UNLIMITED:
+        most = min(most, own)
+    if not 1 <= size_gib <= most:
+        raise InvalidInput("size", f"it is {size_gib} GiB, but must be from 1 to {most}.", "EVS.1010")
+
+
+async def get_volume(deps: Deps, caller: Caller, volume_id: str) -> Volume:
+    """Return a volume. Raises NotFound."""
+    return deps.db.read_now(volumes.find_volume, volume_id, caller.scope)
+
+
+async def list_volumes(deps: Deps, caller: Caller, query: ListQuery) -> tuple[list[Volume], int | None]:
+    """Return one page of volumes and, if asked for, how many there are in all. Raises InvalidInput, NotFound (marker)."""
+
+    def list_volumes_page(tx: Tx) -> tuple[list[Volume], int | None]:
+        where = conditions(table, VOLUME_FILTERS, caller, query)
+        rows = volumes.list_volumes(tx, where, query.page)
+        return rows, volumes.count_volumes(tx, where) if query.with_count else None
+
+    return await deps.db.read(list_volumes_page)
+
+
+async def summarize_volumes(deps: Deps, caller: Caller, query: ListQuery) -> tuple[int, int, dict[str, list[str]]]:
+    """Return number, total GiB, and for each metadata key the values in use."""
+
+    def summarize(tx: Tx) -> tuple[int, int, list[dict[str, str]]]:
+        return volumes.summarize_volumes(tx, conditions(table, VOLUME_FILTERS, caller, query))
+
+    count, gib, documents = await deps.db.read(summarize)
+    values: dict[str, set[str]] = {}
+    for document in documents:
+        for key, value in document.items():
+            values.setdefault(key, set()).add(value)
+    return count, gib, {key: sorted(found) for key, found in sorted(values.items())}
+
+
+async def update_volume(deps: Deps, caller: Caller, volume_id: str, changes: Mapping[str, Any]) -> Volume:
+    """Change name, description or (merged) metadata. Raises InvalidInput, NotFound."""
+    values: dict[str, Any] = {
+        field: check_text(field, text) for field, text in changes.items() if field in ("name", "description")
+    }
+    given = check_metadata(changes["metadata"]) if changes.get("metadata") is not None else None
+
+    def update(tx: Tx) -> Volume:
+        if given is not None:
+            values["metadata"] = {**volumes.find_volume(tx, volume_id, caller.scope).metadata, **given}
+        return volumes.update_volume(tx, volume_id, caller.scope, deps.clock(), values)
+
+    return await deps.db.write(update)
+
+
+async def set_volume_flag(deps: Deps, caller: Caller, volume_id: str, flag: str, value: bool) -> Volume:
+    """Set `bootable` or `readonly` (the latter only while detached). Raises NotFound, WrongStatus."""
+
+    def set_flag(tx: Tx) -> Volume:
+        if flag == "readonly":
+            volumes.hold_volume(tx, volume_id, frozenset({"available"}), "change the readonly flag of", caller.scope)
+        return volumes.update_volume(tx, volume_id, caller.scope, deps.clock(), {flag: value})
+
+    return await deps.db.write(set_flag)
+
+
+async def delete_volume(deps: Deps, caller: Caller, volume_id: str, *, cascade: bool, force: bool = False) -> None:
+    """Accept the deletion of a volume, with its snapshots if `cascade`. Raises NotFound, WrongStatus, InUse."""
+    await accept(deps, caller, Volume, _accept_deletion, deps, caller, volume_id, cascade, force)
+
+
+def _accept_deletion(
+    tx: Tx, deps: Deps, caller: Caller, volume_id: str, cascade: bool, force: bool
+) -> tuple[Volume, Operation]:
+    now = deps.clock()
+    move = VolumeMoves.force_delete if force else VolumeMoves.delete
+    volume = volumes.move_volume(tx, volume_id, move, now, project_id=caller.scope, also={"reason": None})
+    if attachments_of(tx, [volume_id]):
+        raise InUse("volume", f"volume {volume_id} is attached or connected; detach it first.")
+    own = snapshots.snapshots_of(tx, volume_id)
+    if own and not cascade:
+        raise InUse("volume", f"volume {volume_id} has {len(own)} snapshots; delete them first, or ask for cascade.")
+    _check_not_source(tx, volume, own)
+    for snapshot in own:
+        snapshots.move_snapshot(tx, snapshot.id, SnapshotMoves.delete, now)
+    work = {"snapshots": [snapshot.id for snapshot in own]}
+    claims = tuple(("snapshot", snapshot.id) for snapshot in own)
+    return volume, queue_volume_work(tx, deps, caller, "delete_volume", volume, work, now, claims)
+
+
+def _check_not_source(tx: Tx, volume: Volume, own: list[Snapshot]) -> None:
+    sources = [table.c.source_volid == volume.id, table.c.snapshot_id.in_([snapshot.id for snapshot in own])]
+    for source in sources:
+        if volumes.count_volumes(tx, [source, table.c.status == "creating"]):
+            raise InUse(
+                "volume", f"another volume is just being made from volume {volume.id}; try again when it is done."
+            )
+
+
+async def extend_volume(deps: Deps, caller: Caller, volume_id: str, new_size_gib: int, *, attached: bool) -> None:
+    """Accept growing a volume; `attached`: also one that is in use (microversion 3.42).
+    Raises InvalidInput, NotFound, WrongStatus, QuotaExceeded."""
+    await accept(deps, caller, Volume, _accept_extension, deps, caller, volume_id, new_size_gib, attached)
+
+
+def _accept_extension(
+    tx: Tx, deps: Deps, caller: Caller, volume_id: str, new_size_gib: int, attached: bool
+) -> tuple[Volume, Operation]:
+    now = deps.clock()
+    move = VolumeMoves.extend_attached if attached else VolumeMoves.extend
+    volume = volumes.move_volume(tx, volume_id, move, now, project_id=caller.scope, also={"reason": None})
+    if new_size_gib <= volume.size_gib:
+        raise InvalidInput(
+            "new_size", f"it is {new_size_gib} GiB, but the volume already has {volume.size_gib}.", "EVS.1015"
+        )
+    _check_size(deps, new_size_gib)
+    growth = growth_usage(new_size_gib - volume.size_gib, volume.volume_type)
+    take_quota(tx, volume.project_id, growth, deps.quota_defaults)
+    work = {"old_size_gib": volume.size_gib, "new_size_gib": new_size_gib}
+    return volume, queue_volume_work(tx, deps, caller, "extend_volume", volume, work, now)
+
+
+async def move_volume_status(deps: Deps, caller: Caller, volume_id: str, move: Move) -> Volume:
+    """Change a status that no work hangs on (reserve, unreserve, begin and roll back detaching).
+    Raises NotFound, WrongStatus."""
+    return await deps.db.write(volumes.move_volume, volume_id, move, deps.clock(), project_id=caller.scope)
+
+
+async def reset_volume_status(deps: Deps, caller: Caller, volume_id: str, status: str) -> Volume:
+    """Set a status by hand (administrators). Raises InvalidInput, NotFound."""
+    if status not in VOLUME_STATUSES:
+        raise InvalidInput("status", f"{status!r} is none of {', '.join(sorted(VOLUME_STATUSES))}.")
+    return await deps.db.write(volumes.move_volume, volume_id, reset_volume(status), deps.clock())
+
+
+async def change_volume_metadata(
+    deps: Deps, caller: Caller, volume_id: str, metadata: Mapping[str, object], *, replace: bool
+) -> dict[str, str]:
+    """Merge into, or replace, a volume's metadata; return all of it. Raises InvalidInput, NotFound."""
+    given = check_metadata(metadata)
+    for key in RESERVED_METADATA & given.keys():
+        raise InvalidInput(
+            f"metadata[{key!r}]", "it is shown while the volume is attached, and cannot be set.", "EVS.2047"
+        )
+
+    def change_metadata(tx: Tx) -> dict[str, str]:
+        found = volumes.find_volume(tx, volume_id, caller.scope)
+        merged = given if replace else {**found.metadata, **given}
+        check_metadata(merged)
+        volumes.update_volume(tx, volume_id, caller.scope, deps.clock(), {"metadata": merged})
+        return merged
+
+    return await deps.db.write(change_metadata)
+
+
+async def delete_volume_metadata(deps: Deps, caller: Caller, volume_id: str, key: str) -> None:
+    """Remove one key. Raises NotFound (volume, key)."""
+
+    def delete_metadata(tx: Tx) -> None:
+        found = volumes.find_volume(tx, volume_id, caller.scope)
+        if key not in found.metadata:
+            raise NotFound("metadata key", key)
+        kept = {k: v for k, v in found.metadata.items() if k != key}
+        volumes.update_volume(tx, volume_id, caller.scope, deps.clock(), {"metadata": kept})
+
+    await deps.db.write(delete_metadata)
+
+
+def queue_volume_work(
+    tx: Tx,
+    deps: Deps,
+    caller: Caller,
+    kind: str,
+    volume: Volume,
+    work: dict[str, Any],
+    now: datetime,
+    claims: tuple[tuple[str, str], ...] = (),
+) -> Operation:
+    """Queue an operation on a volume, which it claims. Raises Conflict while another one has a claim."""
+    new = NewOperation(
+        kind=kind,
+        project_id=volume.project_id,
+        resource_kind="volume",
+        resource_id=volume.id,
+        input=work,
+        claims=(("volume", volume.id), *claims),
+        request_id=caller.request_id,
+    )
+    return insert_operation(tx, new, now, deps.bell.lease())

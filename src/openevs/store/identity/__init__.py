@@ -1,0 +1,1 @@
+"""All SQL of the identity tables, one module per resource."""
