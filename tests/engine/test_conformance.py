@@ -1,0 +1,75 @@
+"""Every engine of ours, against the one conformance suite."""
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from openevs.engine.port import Power
+from openevs.testing.conformance import CHECKS, Check, EngineBench, ExportBench, MemoryBench, run_check, run_checks
+from openevs.testing.exporting import ExportingMemoryEngine, ExportingMemoryStorage
+
+MakeBench = Callable[[Path], Awaitable[EngineBench]]
+
+
+async def memory(_: Path) -> EngineBench:
+    return await MemoryBench().open()
+
+
+async def exporting_memory(folder: Path) -> EngineBench:
+    storage = ExportingMemoryStorage(folder)
+
+    async def residue() -> list[str]:
+        return await asyncio.to_thread(lambda: [path.name for path in folder.iterdir()])
+
+    return await ExportBench(lambda: ExportingMemoryEngine(storage), residue=residue, end=storage.stop_serving).open()
+
+
+ENGINES: dict[str, tuple[MakeBench, frozenset[Power]]] = {
+    "memory": (memory, frozenset({"reads"})),
+    "exporting_memory": (exporting_memory, frozenset({"reads", "exports"})),
+}
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    # Not tmp_path: the path of a unix socket has at most 107 bytes, and a test's id may take them all.
+    path = Path(tempfile.mkdtemp(prefix="evs-"))
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.mark.parametrize(
+    ("make", "check"),
+    [
+        pytest.param(make, check, id=f"{name}-{check.name}")
+        for name, (make, powers) in ENGINES.items()
+        for check in CHECKS
+        if check.needs <= powers
+    ],
+)
+def test_engine(make: MakeBench, check: Check, folder: Path) -> None:
+    async def run() -> None:
+        bench = await make(folder)
+        try:
+            await run_check(check, bench)
+        finally:
+            await bench.close()
+
+    asyncio.run(run())
+
+
+def test_run_checks_tells_how_each_check_ended() -> None:
+    async def run() -> dict[str, str]:
+        async def make() -> EngineBench:
+            return await MemoryBench().open()
+
+        return {result.check.name: result.outcome async for result in run_checks(make)}
+
+    outcomes = asyncio.run(run())
+    assert list(outcomes) == [check.name for check in CHECKS]
+    assert {outcomes[check.name] for check in CHECKS if "exports" in check.needs} == {"skipped"}
+    assert {outcomes[check.name] for check in CHECKS if "exports" not in check.needs} == {"passed"}
