@@ -11,9 +11,9 @@ from openevs.testing.conformance.twin import LABELS, STEP, Twin
 _OPERATIONS: Final = 200
 _SEED: Final = 20250101
 _MOST_VOLUMES: Final = 4
-_MOST_SNAPSHOTS: Final = 8
+_MOST_SNAPSHOTS: Final = 12
 _LARGEST: Final = 4 * STEP
-_COMPARE_EVERY: Final = 20
+_COMPARE_EVERY: Final = 10
 
 
 async def check_random_walk(bench: EngineBench) -> None:
@@ -41,12 +41,12 @@ class _Walk:
         self._exported: list[VolumeId] = []
         self._moves = {
             "write": (30, self._write),
-            "snapshot": (20, self._snapshot),
-            "remove_snapshot": (14, self._remove_snapshot),
+            "snapshot": (22, self._snapshot),
+            "remove_snapshot": (12, self._remove_snapshot),
             "revert": (10, self._revert),
             "clone": (8, self._clone),
             "volume": (5, self._volume),
-            "remove_volume": (8, self._remove_volume),
+            "remove_volume": (3, self._remove_volume),
             "grow": (5, self._grow),
             "repeat": (8, self._repeat),
             "export": (6, self._export),
