@@ -1,9 +1,7 @@
 """Every engine of ours, against the one conformance suite."""
 
 import asyncio
-import shutil
-import tempfile
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -34,14 +32,6 @@ ENGINES: dict[str, tuple[MakeBench, frozenset[Power]]] = {
 }
 
 
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    # Not tmp_path: the path of a unix socket has at most 107 bytes, and a test's id may take them all.
-    path = Path(tempfile.mkdtemp(prefix="evs-"))
-    yield path
-    shutil.rmtree(path)
-
-
 @pytest.mark.parametrize(
     ("make", "check"),
     [
@@ -51,9 +41,9 @@ def folder() -> Iterator[Path]:
         if check.needs <= powers
     ],
 )
-def test_engine(make: MakeBench, check: Check, folder: Path) -> None:
+def test_engine(make: MakeBench, check: Check, short_folder: Path) -> None:
     async def run() -> None:
-        bench = await make(folder)
+        bench = await make(short_folder)
         try:
             await run_check(check, bench)
         finally:
