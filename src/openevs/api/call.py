@@ -1,0 +1,90 @@
+"""What a handler is given, what it returns, and how it is announced in the route table."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+from starlette.datastructures import Headers, QueryParams
+
+from openevs.domain.model import Caller
+from openevs.identity.embedded import EmbeddedIdentity
+from openevs.service.deps import Deps
+
+Version = tuple[int, int]
+"""A microversion: (3, 40)."""
+
+Family = Literal["native", "evs", "flat", "iam"]
+"""How errors look (`faults.py`): Cinder's fault names; `{"error": {…}}` with EVS codes; flat; Keystone's."""
+
+Policy = Literal["none", "reader", "member", "admin", "service", "token"]
+"""Who may call: anybody; any role on the project; who may change things; an administrator; a service or an
+administrator; anybody with a valid token, whatever it is scoped to."""
+
+
+class Reply(NamedTuple):
+    """What a handler returns. The status is the route's unless given here."""
+
+    body: Any = None
+    """Anything msgspec can encode; None: no body."""
+    status: int | None = None
+    headers: Mapping[str, str] = {}
+
+
+@dataclass(slots=True)
+class Call:
+    """One request, understood: who asks, in which version, with which path, query and body."""
+
+    method: str
+    path: Mapping[str, str]
+    query: QueryParams
+    headers: Headers
+    body: bytes
+    caller: Caller
+    family: Family
+    api: str
+    """`v2` or `v3`, as in the URL."""
+    version: Version
+    base_url: str
+    """`http://host:port`, for links."""
+    url: str
+    """The whole URL as the client wrote it, without the query."""
+    deps: Deps
+    identity: EmbeddedIdentity
+    warnings: list[str] = field(default_factory=list)
+    """Shown to the client in `Warning` headers."""
+    token: str | None = None
+
+    def at_least(self, minor: int) -> bool:
+        """Say whether the request's microversion is 3.`minor` or later."""
+        return self.version >= (3, minor)
+
+    @property
+    def strict(self) -> bool:
+        """Whether unknown keys of a body are refused: Cinder's v3 does, v2 and Huawei's own resources do not."""
+        return self.api == "v3" and self.family == "native"
+
+
+Handler = Callable[[Call], Awaitable[Reply]]
+
+
+class Route(NamedTuple):
+    """One row of the route table."""
+
+    method: str
+    path: str
+    """Below the version: `{project_id}/snapshots/{snapshot_id}`; absolute if it begins with `/`."""
+    handler: Handler
+    status: int
+    summary: str
+    apis: tuple[str, ...] = ("v2", "v3")
+    policy: Policy = "member"
+    family: Family = "native"
+    since: int = 0
+    """The microversion 3.`since` from which v3 has this call; earlier, it is not there (404)."""
+    body: type | None = None
+    """Struct of the request's body, for OpenAPI; the handler parses it."""
+    reply: Any = None
+    """Type of the answer's body, for OpenAPI."""
+    query: tuple[str, ...] = ()
+    """Names of query parameters, for OpenAPI."""
+    tag: str = ""

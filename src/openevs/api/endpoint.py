@@ -1,0 +1,197 @@
+"""The ASGI application: one request from its first byte to its last.
+
+In order: an id for the request, its route, its body (bounded in size and time), its version, its caller, what the
+caller may do, then the handler. A refusal becomes an answer by the tables of `faults.py`; anything unexpected becomes a fixed
+sentence with the request's id, and the traceback goes to the log, once.
+"""
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+from urllib.parse import unquote
+
+import msgspec
+import structlog
+from starlette.datastructures import Headers, QueryParams
+from starlette.types import Message, Receive, Scope, Send
+
+from openevs.api.call import Call, Family, Reply, Route
+from openevs.api.faults import HttpRefusal, fault, refusal
+from openevs.api.policy import check_policy
+from openevs.api.tree import Match, RouteTree
+from openevs.api.versions import HEADER, LOWEST, as_text, negotiate
+from openevs.domain.errors import DomainError, InvalidInput, Unauthenticated
+from openevs.domain.ids import ProjectId, UserId, new_uuid
+from openevs.domain.model import Caller, ClientToken
+from openevs.identity.embedded import EmbeddedIdentity
+from openevs.identity.port import Grant
+from openevs.service.deps import Deps
+
+log = structlog.get_logger()
+
+NOBODY = Caller(UserId(""), ProjectId(""), frozenset(), "")
+Observe = Callable[[str, str, int, float], None]
+"""Called after each request: method, route's path, status, seconds."""
+_encode = msgspec.json.Encoder().encode
+
+
+class Endpoint:
+    """The API as an ASGI application."""
+
+    def __init__(self, tree: RouteTree, deps: Deps, identity: EmbeddedIdentity, observe: Observe) -> None:
+        self._tree, self._deps, self._identity, self._observe = tree, deps, identity, observe
+        self._limits = deps.settings.server
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request."""
+        began = time.perf_counter()
+        request_id = f"req-{new_uuid()}"
+        route_path = "?"
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            match = self._tree.find([unquote(part) for part in scope["path"].strip("/").split("/")])
+            family: Family = _family_of(match)
+            version_headers: dict[str, str] = {}
+            try:
+                route, api = _choose(match, scope["method"])
+                route_path, family = route.path, route.family
+                assert match is not None  # noqa: S101 - _choose has refused
+                call = await self._understand(scope, receive, request_id, route, api, match, version_headers)
+                reply = await route.handler(call)
+                status = reply.status or route.status
+                warnings = call.warnings
+            except DomainError as error:
+                reply, warnings = refusal(family, error, request_id), []
+                status = reply.status or 500
+            except Exception:
+                log.exception("request_crashed", method=scope["method"], path=scope["path"])
+                text = (
+                    f"An unexpected error prevented the server from fulfilling your request. (Request-ID: {request_id})"
+                )
+                reply, status, warnings = fault(family, 500, text), 500, []
+            await _send(send, scope["method"], reply, status, {**version_headers, **_marks(request_id, warnings)})
+            seconds = time.perf_counter() - began
+            self._observe(scope["method"], route_path, status, seconds)
+            log.debug("request", method=scope["method"], path=scope["path"], status=status, seconds=round(seconds, 6))
+
+    async def _understand(
+        self,
+        scope: Scope,
+        receive: Receive,
+        request_id: str,
+        route: Route,
+        api: str,
+        match: Match,
+        version_headers: dict[str, str],
+    ) -> Call:
+        headers = Headers(scope=scope)
+        body = await self._read_body(headers, receive)
+        version = LOWEST
+        if api == "v3" and route.family == "native":
+            version = negotiate(headers)
+            version_headers |= {HEADER: f"volume {as_text(version)}", "Vary": HEADER}
+            if version < (3, route.since):
+                raise HttpRefusal(404, f"{route.method} {route.path} is there from microversion 3.{route.since} on.")
+        base_url = self._limits.public_url.rstrip("/") or f"{scope['scheme']}://{headers.get('host', 'localhost')}"
+        token = headers.get("x-auth-token")
+        caller = await self._authenticate(route, token, request_id, match.values.get("project_id"))
+        if route.method == "POST" and "x-client-token" in headers:
+            caller = caller._replace(once=_client_token(headers["x-client-token"], scope["path"], body))
+        return Call(
+            method=route.method,
+            path=match.values,
+            query=QueryParams(scope["query_string"]),
+            headers=headers,
+            body=body,
+            caller=caller,
+            family=route.family,
+            api=api,
+            version=version,
+            base_url=base_url,
+            url=base_url + scope["path"],
+            deps=self._deps,
+            identity=self._identity,
+            token=token,
+        )
+
+    async def _authenticate(self, route: Route, token: str | None, request_id: str, project_id: str | None) -> Caller:
+        if route.policy == "none":
+            return NOBODY._replace(request_id=request_id)
+        if not token:
+            raise Unauthenticated("no X-Auth-Token header")
+        grant: Grant | None = await self._identity.verify(token)
+        if grant is None:
+            raise Unauthenticated("the token is unknown or has expired")
+        caller = Caller(UserId(grant.user_id), ProjectId(grant.project_id or ""), grant.roles, request_id)
+        check_policy(route, caller, grant, project_id)
+        return caller
+
+    async def _read_body(self, headers: Headers, receive: Receive) -> bytes:
+        most = self._limits.max_body_bytes
+        declared = headers.get("content-length", "")
+        if declared.isdigit() and int(declared) > most:
+            raise HttpRefusal(413, f"The body has {declared} bytes, but may have at most {most}.")
+        chunks: list[bytes] = []
+        size = 0
+        try:
+            async with asyncio.timeout(self._limits.request_timeout_seconds):
+                while True:
+                    message: Message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise HttpRefusal(400, "The client went away.")
+                    chunks.append(message.get("body", b""))
+                    size += len(chunks[-1])
+                    if size > most:
+                        raise HttpRefusal(413, f"The body is longer than the {most} bytes it may have.")
+                    if not message.get("more_body", False):
+                        return b"".join(chunks)
+        except TimeoutError:
+            raise HttpRefusal(
+                408, f"The body did not arrive within {self._limits.request_timeout_seconds} s."
+            ) from None
+
+
+def _family_of(match: Match | None) -> Family:
+    if match is None:
+        return "native"
+    return next(iter(match.methods.values()))[0].family
+
+
+def _choose(match: Match | None, method: str) -> tuple[Route, str]:
+    if match is None:
+        raise HttpRefusal(404, "The resource could not be found.")
+    found = match.methods.get(method) or (match.methods.get("GET") if method == "HEAD" else None)
+    if found is None:
+        allowed = ", ".join(sorted(match.methods))
+        raise HttpRefusal(405, f"The method {method} is not allowed for this resource; it has {allowed}.")
+    return found
+
+
+def _client_token(token: str, path: str, body: bytes) -> ClientToken:
+    if not 1 <= len(token) <= 255:
+        raise InvalidInput("X-Client-Token", "it must have 1 to 255 characters.", "EVS.2218")
+    return ClientToken(token, hashlib.sha256(path.encode() + b"\0" + body).hexdigest())
+
+
+def _marks(request_id: str, warnings: list[str]) -> dict[str, str]:
+    marks = {
+        "X-Request-Id": request_id,
+        "x-openstack-request-id": request_id,
+        "x-compute-request-id": request_id,
+    }
+    if warnings:
+        marks["Warning"] = ", ".join(f'299 openevs "{text}"' for text in warnings)
+    return marks
+
+
+async def _send(send: Send, method: str, reply: Reply, status: int, headers: dict[str, str]) -> None:
+    body = b"" if reply.body is None else reply.body if isinstance(reply.body, bytes) else _encode(reply.body)
+    sent = {**headers, **reply.headers}
+    if body and "Content-Type" not in sent:
+        sent["Content-Type"] = "application/json"
+    if status != HTTPStatus.NO_CONTENT:
+        sent["Content-Length"] = str(len(body))
+    raw = [(name.lower().encode("latin-1"), value.encode("latin-1", "replace")) for name, value in sent.items()]
+    await send({"type": "http.response.start", "status": status, "headers": raw})
+    await send({"type": "http.response.body", "body": b"" if method == "HEAD" else body})

@@ -1,0 +1,176 @@
+"""Projects (spec 1.3)."""
+
+from collections.abc import Sequence
+from typing import Final, TypeVar
+from urllib.parse import urlencode
+
+from msgspec import UNSET
+
+from openevs.api.call import Call, Reply, Route
+from openevs.api.handlers.identity_tokens import grant_of
+from openevs.api.wire.bodies import convert, flag, json_object
+from openevs.api.wire.identity import (
+    MOUNTS,
+    ProjectCreate,
+    ProjectCreateBody,
+    ProjectUpdate,
+    ProjectUpdateBody,
+    collection,
+    project_view,
+)
+from openevs.domain.errors import InvalidInput
+from openevs.identity import projects as service
+from openevs.identity.port import DOMAIN_ID
+from openevs.identity.projects import NewProject, ProjectChanges
+
+T = TypeVar("T")
+
+MOST_PER_PAGE: Final = 5000
+
+
+async def list_projects(call: Call) -> Reply:
+    """List projects: all to an administrator, to others those they have a role on."""
+    projects = await service.list_projects(
+        call.identity, await grant_of(call), call.query.get("name"), flag_filter(call, "enabled")
+    )
+    if not in_the_domain(call) or call.query.get("parent_id", DOMAIN_ID) != DOMAIN_ID or flag_filter(call, "is_domain"):
+        projects = []
+    page, previous, following = _page(call, projects)
+    return Reply(collection(call, "projects", [project_view(call, project) for project in page], previous, following))
+
+
+async def get_project(call: Call) -> Reply:
+    """Show a project."""
+    project = await service.get_project(call.identity, await grant_of(call), call.path["project_id"])
+    return Reply({"project": project_view(call, project)})
+
+
+async def post_project(call: Call) -> Reply:
+    """Create a project."""
+    body = convert(json_object(call), ProjectCreateBody).project
+    _check_place(body)
+    new = NewProject(body.name, body.description or "", body.enabled)
+    project = await service.create_project(call.identity, await grant_of(call), new)
+    return Reply({"project": project_view(call, project)})
+
+
+async def patch_project(call: Call) -> Reply:
+    """Change a project."""
+    body = convert(json_object(call), ProjectUpdateBody).project
+    _check_place(body)
+    changes: ProjectChanges = {}
+    if body.name is not UNSET:
+        changes["name"] = body.name
+    if body.description is not UNSET:
+        changes["description"] = body.description or ""
+    if body.enabled is not UNSET:
+        changes["enabled"] = body.enabled
+    project = await service.update_project(call.identity, await grant_of(call), call.path["project_id"], changes)
+    return Reply({"project": project_view(call, project)})
+
+
+async def delete_project(call: Call) -> Reply:
+    """Delete a project."""
+    await service.delete_project(call.identity, await grant_of(call), call.path["project_id"])
+    return Reply()
+
+
+def flag_filter(call: Call, name: str) -> bool | None:
+    """Return a yes-or-no filter, None if it was not given. A bare `?enabled` means yes, as in Keystone."""
+    text = call.query.get(name)
+    return None if text is None else flag(name, text or True)
+
+
+def in_the_domain(call: Call) -> bool:
+    """Say whether a list is asked for our domain, or for none in particular."""
+    return call.query.get("domain_id", DOMAIN_ID) == DOMAIN_ID
+
+
+def check_domain(field: str, domain_id: str | None) -> None:
+    """Refuse a domain that is not ours. Raises InvalidInput."""
+    if domain_id is not None and domain_id != DOMAIN_ID:
+        raise InvalidInput(field, f"there is only the domain {DOMAIN_ID!r}.")
+
+
+def _check_place(body: ProjectCreate | ProjectUpdate) -> None:
+    check_domain("project.domain_id", body.domain_id)
+    check_domain("project.parent_id", body.parent_id)
+    if body.is_domain:
+        raise InvalidInput("project.is_domain", f"there is only the domain {DOMAIN_ID!r}.")
+
+
+def _page(call: Call, items: Sequence[T]) -> tuple[Sequence[T], str | None, str | None]:
+    """Return one page and the links to its neighbours; without page and per_page, everything."""
+    if "page" not in call.query and "per_page" not in call.query:
+        return items, None, None
+    page, per_page = _number(call, "page", 2**31), _number(call, "per_page", MOST_PER_PAGE)
+    end = page * per_page
+    previous = _page_link(call, page - 1) if page > 1 else None
+    following = _page_link(call, page + 1) if end < len(items) else None
+    return items[end - per_page : end], previous, following
+
+
+def _number(call: Call, name: str, most: int) -> int:
+    text = call.query.get(name)
+    if text is None:
+        raise InvalidInput(name, "page and per_page can only be given together.")
+    if not (text.isascii() and text.isdigit()) or len(text) > 10 or not 1 <= int(text) <= most:
+        raise InvalidInput(name, f"{text[:32]!r} is not a number from 1 to {most}.")
+    return int(text)
+
+
+def _page_link(call: Call, page: int) -> str:
+    kept = [(name, value) for name, value in call.query.multi_items() if name != "page"]
+    return f"{call.url}?{urlencode([*kept, ('page', page)])}"
+
+
+ROUTES = [
+    Route(
+        "GET",
+        "projects",
+        list_projects,
+        200,
+        "List projects",
+        MOUNTS,
+        "token",
+        "iam",
+        query=("name", "domain_id", "parent_id", "enabled", "is_domain", "page", "per_page"),
+        tag="Identity",
+    ),
+    Route(
+        "POST",
+        "projects",
+        post_project,
+        201,
+        "Create a project",
+        MOUNTS,
+        "token",
+        "iam",
+        body=ProjectCreateBody,
+        tag="Identity",
+    ),
+    Route("GET", "projects/{project_id}", get_project, 200, "Show a project", MOUNTS, "token", "iam", tag="Identity"),
+    Route(
+        "PATCH",
+        "projects/{project_id}",
+        patch_project,
+        200,
+        "Change a project",
+        MOUNTS,
+        "token",
+        "iam",
+        body=ProjectUpdateBody,
+        tag="Identity",
+    ),
+    Route(
+        "DELETE",
+        "projects/{project_id}",
+        delete_project,
+        204,
+        "Delete a project",
+        MOUNTS,
+        "token",
+        "iam",
+        tag="Identity",
+    ),
+]

@@ -1,0 +1,133 @@
+"""Users."""
+
+from msgspec import UNSET
+
+from openevs.api.call import Call, Reply, Route
+from openevs.api.handlers.identity_projects import check_domain, flag_filter, in_the_domain
+from openevs.api.handlers.identity_tokens import grant_of
+from openevs.api.wire.bodies import convert, json_object
+from openevs.api.wire.identity import (
+    MOUNTS,
+    PasswordChangeBody,
+    UserCreateBody,
+    UserUpdateBody,
+    collection,
+    project_view,
+    user_view,
+)
+from openevs.identity import users as service
+from openevs.identity.projects import list_projects_of_user
+from openevs.identity.users import NewUser, UserChanges
+
+
+async def list_users(call: Call) -> Reply:
+    """List users."""
+    users = await service.list_users(
+        call.identity, await grant_of(call), call.query.get("name"), flag_filter(call, "enabled")
+    )
+    views = [user_view(call, user) for user in users] if in_the_domain(call) else []
+    return Reply(collection(call, "users", views))
+
+
+async def get_user(call: Call) -> Reply:
+    """Show a user."""
+    user = await service.get_user(call.identity, await grant_of(call), call.path["user_id"])
+    return Reply({"user": user_view(call, user)})
+
+
+async def post_user(call: Call) -> Reply:
+    """Create a user."""
+    body = convert(json_object(call), UserCreateBody).user
+    check_domain("user.domain_id", body.domain_id)
+    new = NewUser(body.name, body.password, body.email, body.description, body.default_project_id, body.enabled)
+    user = await service.create_user(call.identity, await grant_of(call), new)
+    return Reply({"user": user_view(call, user)})
+
+
+async def patch_user(call: Call) -> Reply:
+    """Change a user."""
+    body = convert(json_object(call), UserUpdateBody).user
+    check_domain("user.domain_id", body.domain_id)
+    changes: UserChanges = {}
+    if body.name is not UNSET:
+        changes["name"] = body.name
+    if body.password is not UNSET:
+        changes["password"] = body.password
+    if body.email is not UNSET:
+        changes["email"] = body.email
+    if body.description is not UNSET:
+        changes["description"] = body.description
+    if body.default_project_id is not UNSET:
+        changes["default_project_id"] = body.default_project_id
+    if body.enabled is not UNSET:
+        changes["enabled"] = body.enabled
+    user = await service.update_user(call.identity, await grant_of(call), call.path["user_id"], changes)
+    return Reply({"user": user_view(call, user)})
+
+
+async def delete_user(call: Call) -> Reply:
+    """Delete a user."""
+    await service.delete_user(call.identity, await grant_of(call), call.path["user_id"])
+    return Reply()
+
+
+async def post_password(call: Call) -> Reply:
+    """Change the own password. The old one is what lets in, so no token is needed."""
+    body = convert(json_object(call), PasswordChangeBody).user
+    await service.change_password(call.identity, call.path["user_id"], body.original_password, body.password)
+    return Reply()
+
+
+async def list_user_projects(call: Call) -> Reply:
+    """List the projects on which a user has a role."""
+    projects = await list_projects_of_user(call.identity, await grant_of(call), call.path["user_id"])
+    return Reply(collection(call, "projects", [project_view(call, project) for project in projects]))
+
+
+_USER = "users/{user_id}"
+
+ROUTES = [
+    Route(
+        "GET",
+        "users",
+        list_users,
+        200,
+        "List users",
+        MOUNTS,
+        "token",
+        "iam",
+        query=("name", "domain_id", "enabled"),
+        tag="Identity",
+    ),
+    Route(
+        "POST", "users", post_user, 201, "Create a user", MOUNTS, "token", "iam", body=UserCreateBody, tag="Identity"
+    ),
+    Route("GET", _USER, get_user, 200, "Show a user", MOUNTS, "token", "iam", tag="Identity"),
+    Route(
+        "PATCH", _USER, patch_user, 200, "Change a user", MOUNTS, "token", "iam", body=UserUpdateBody, tag="Identity"
+    ),
+    Route("DELETE", _USER, delete_user, 204, "Delete a user", MOUNTS, "token", "iam", tag="Identity"),
+    Route(
+        "POST",
+        _USER + "/password",
+        post_password,
+        204,
+        "Change the own password",
+        MOUNTS,
+        "none",
+        "iam",
+        body=PasswordChangeBody,
+        tag="Identity",
+    ),
+    Route(
+        "GET",
+        _USER + "/projects",
+        list_user_projects,
+        200,
+        "List a user's projects",
+        MOUNTS,
+        "token",
+        "iam",
+        tag="Identity",
+    ),
+]

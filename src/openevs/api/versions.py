@@ -1,0 +1,81 @@
+"""Versions: which there are, what a request asks for, and the documents that announce them (spec 1.5, 1.6)."""
+
+from typing import Any, Final
+
+from starlette.datastructures import Headers
+
+from openevs.api.call import Call, Reply, Route, Version
+from openevs.api.faults import HttpRefusal
+
+LOWEST: Final[Version] = (3, 0)
+HIGHEST: Final[Version] = (3, 71)
+HEADER: Final = "OpenStack-API-Version"
+SERVICES: Final = ("volume", "block-storage")
+
+
+def negotiate(headers: Headers) -> Version:
+    """Return the microversion that a v3 request asks for; 3.0 if it does not say.
+    Raises HttpRefusal: 400 for what is no version, 406 for one that is not served."""
+    wish = headers.get(HEADER.lower())
+    if wish is None:
+        return LOWEST
+    entries = [entry.split() for entry in wish.split(",")]
+    texts = [entry[1] for entry in entries if len(entry) == 2 and entry[0].lower() in SERVICES]
+    if not texts:
+        raise HttpRefusal(400, f"Invalid input for {HEADER}: {wish[:64]!r} names no version of the volume service.")
+    if texts[0] == "latest":
+        return HIGHEST
+    version = _parse(texts[0])
+    if not LOWEST <= version <= HIGHEST:
+        served = f"Minimum is {as_text(LOWEST)} and maximum is {as_text(HIGHEST)}."
+        raise HttpRefusal(406, f"Version {texts[0]} is not supported by the API. {served}")
+    return version
+
+
+def _parse(text: str) -> Version:
+    major, dot, minor = text.partition(".")
+    if not (dot and major.isascii() and major.isdigit() and minor.isascii() and minor.isdigit() and len(text) < 12):
+        raise HttpRefusal(
+            400, f"API Version String {text[:32]!r} is of invalid format. Must be of format MajorNum.MinorNum."
+        )
+    return int(major), int(minor)
+
+
+def as_text(version: Version) -> str:
+    """Return `3.40` for (3, 40)."""
+    return f"{version[0]}.{version[1]}"
+
+
+def _document(api: str, base_url: str) -> dict[str, Any]:
+    is_v3 = api == "v3"
+    return {
+        "id": "v3.0" if is_v3 else "v2.0",
+        "status": "CURRENT" if is_v3 else "SUPPORTED",
+        "version": as_text(HIGHEST) if is_v3 else "",
+        "min_version": as_text(LOWEST) if is_v3 else "",
+        "updated": "2023-08-31T00:00:00Z" if is_v3 else "2014-06-28T12:20:21Z",
+        "links": [
+            {"rel": "describedby", "type": "text/html", "href": "https://docs.openstack.org/"},
+            {"rel": "self", "href": f"{base_url}/{api}/"},
+        ],
+        "media-types": [
+            {"base": "application/json", "type": f"application/vnd.openstack.volume+json;version={api[1]}"}
+        ],
+    }
+
+
+async def get_versions(call: Call) -> Reply:
+    """List the versions."""
+    return Reply({"versions": [_document(api, call.base_url) for api in ("v2", "v3")]})
+
+
+async def get_version(call: Call) -> Reply:
+    """Describe one version."""
+    return Reply({"versions": [_document(call.api, call.base_url)]})
+
+
+ROUTES = [
+    Route("GET", "/", get_versions, 300, "List the API's versions", ("",), "none", tag="Versions"),
+    Route("GET", "/v2", get_version, 200, "Describe version 2", ("v2",), "none", tag="Versions"),
+    Route("GET", "/v3", get_version, 200, "Describe version 3", ("v3",), "none", tag="Versions"),
+]

@@ -1,0 +1,191 @@
+"""Lists: query parameters in, pages and `…_links` out (spec 2.5)."""
+
+import ast
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
+
+from openevs.api.call import Call
+from openevs.api.wire.times import parse_time
+from openevs.domain.errors import InvalidInput
+from openevs.domain.ids import is_uuid
+from openevs.service.queries import ListQuery
+from openevs.store.listing import Direction, Page
+
+MAX_NUMBER = 2**63 - 1
+COMPARISONS = ("gt", "gte", "lt", "lte", "eq", "neq")
+
+
+class Listing(NamedTuple):
+    """What one list can be asked for. The parameters are tables: name in the URL → what it is to the service."""
+
+    filters: Mapping[str, str]
+    """Filters by equality."""
+    like: Mapping[str, str] = {}
+    """Names that also work as `name~` from microversion 3.31 on."""
+    sort_keys: Mapping[str, str] = {}
+    """Sort key in the URL → column."""
+    time_filters: tuple[str, ...] = ()
+    """Times that can be compared from microversion 3.60 on."""
+
+
+SNAPSHOT_LIST = Listing(
+    filters={
+        "name": "name",
+        "status": "status",
+        "volume_id": "volume_id",
+        "availability_zone": "availability_zone",
+        "id": "id",
+        "user_id": "user_id",
+        "project_id": "project_id",
+    },
+    like={
+        "name": "name_like",
+        "status": "status_like",
+        "volume_id": "volume_id_like",
+        "description": "description_like",
+    },
+    sort_keys={
+        "id": "id",
+        "name": "name",
+        "status": "status",
+        "created_at": "created_at",
+        "updated_at": "updated_at",
+        "volume_id": "volume_id",
+        "size": "size_gib",
+        "volume_size": "size_gib",
+        "description": "description",
+        "user_id": "user_id",
+        "project_id": "project_id",
+    },
+    time_filters=("created_at", "updated_at"),
+)
+PAGING = ("limit", "offset", "marker", "sort", "sort_key", "sort_dir", "all_tenants", "with_count")
+
+
+def list_query(call: Call, listing: Listing) -> ListQuery:
+    """Return what a native list asks for. Raises InvalidInput naming the parameter."""
+    query = call.query
+    filters: dict[str, Any] = {}
+    for name in dict.fromkeys(query.keys()):
+        if name in PAGING:
+            continue
+        found = _filter(call, listing, name)
+        if found is not None:
+            filters |= found
+        elif call.at_least(31) and not call.caller.is_admin:
+            raise InvalidInput(name, "there is no such filter.")
+    page = Page(
+        limit=_limit(call),
+        offset=_number(call, "offset", 0),
+        marker=_marker(query.get("marker")),
+        sort=_sort(call, listing),
+    )
+    return ListQuery(
+        page=page,
+        filters=filters,
+        all_projects=query.get("all_tenants", "0").lower() in ("1", "true", "yes", "on", "t", "y"),
+        with_count=call.at_least(45) and query.get("with_count", "").lower() in ("1", "true", "yes", "on"),
+    )
+
+
+def _filter(call: Call, listing: Listing, name: str) -> dict[str, Any] | None:
+    value = call.query[name]
+    if "\x00" in value:
+        raise InvalidInput(name, "it contains a NUL character.")
+    if name == "metadata" and call.at_least(22):
+        return {"metadata": _document(name, value)}
+    if name.endswith("~") and name[:-1] in listing.like and call.at_least(31):
+        return {listing.like[name[:-1]]: value}
+    if name in listing.time_filters and call.at_least(60):
+        return _times(name, value)
+    if name in listing.filters:
+        return {listing.filters[name]: value}
+    return None
+
+
+def _times(name: str, value: str) -> dict[str, Any]:
+    """`gt:2024-01-31T12:00:00,lte:…` as filters."""
+    found: dict[str, Any] = {}
+    for part in value.split(","):
+        operator, colon, text = part.partition(":")
+        if operator not in COMPARISONS or not colon:
+            operator, text = "eq", part
+        found[f"{name}_{operator}"] = parse_time(name, text)
+    return found
+
+
+def _document(name: str, value: str) -> object:
+    """A dictionary in JSON or in Python's notation, both of which clients send."""
+    try:
+        return json.loads(value)
+    except ValueError:
+        pass
+    try:
+        return ast.literal_eval(value)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        raise InvalidInput(name, f"{value[:64]!r} is not an object such as {{'key': 'value'}}.", "EVS.1025") from None
+
+
+def _limit(call: Call) -> int:
+    most = call.deps.settings.api.max_list_items
+    limit = _number(call, "limit", most)
+    if call.family == "evs" and not 1 <= limit <= most:
+        raise InvalidInput("limit", f"it is {limit}, but must be from 1 to {most}.", "EVS.1023")
+    return min(limit, most)
+
+
+def _number(call: Call, name: str, default: int) -> int:
+    text = call.query.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit()) or int(text) > MAX_NUMBER:
+        raise InvalidInput(name, f"{text[:32]!r} is not a number from 0 on.", "EVS.1023" if name == "limit" else None)
+    return int(text)
+
+
+def _marker(text: str | None) -> str | None:
+    if text is not None and not is_uuid(text):
+        raise InvalidInput("marker", f"{text[:64]!r} is not an id.", "EVS.1024")
+    return text
+
+
+def _sort(call: Call, listing: Listing) -> tuple[tuple[str, Direction], ...]:
+    keys: list[tuple[str, str]] = []
+    if "sort" in call.query:
+        for part in call.query["sort"].split(","):
+            key, _, direction = part.strip().partition(":")
+            keys.append((key, direction or "desc"))
+    elif "sort_key" in call.query or "sort_dir" in call.query:
+        keys.append((call.query.get("sort_key", "created_at"), call.query.get("sort_dir", "desc")))
+    else:
+        return (("created_at", "desc"),)
+    wanted: list[tuple[str, Direction]] = []
+    for key, direction in keys:
+        if key not in listing.sort_keys:
+            raise InvalidInput(
+                "sort_key", f"{key[:64]!r} is none of {', '.join(sorted(listing.sort_keys))}.", "EVS.1039"
+            )
+        if direction not in ("asc", "desc"):
+            raise InvalidInput("sort_dir", f"{direction[:32]!r} is neither asc nor desc.", "EVS.1040")
+        wanted.append((listing.sort_keys[key], "asc" if direction == "asc" else "desc"))
+    return tuple(wanted)
+
+
+def page_links(
+    call: Call, query: ListQuery, ids: Sequence[str], count: int | None, path: str | None = None
+) -> list[dict[str, str]] | None:
+    """Return `[{"rel": "next", …}]` if there may be more: the page is full or, when counted, does not reach the end.
+    `path` stands for the request's own where the next page is another resource's (cloudsnapshots)."""
+    if not ids:
+        return None
+    if count is not None and query.page.marker is None:
+        more = query.page.offset + len(ids) < count
+    else:
+        more = len(ids) >= query.page.limit
+    if not more:
+        return None
+    kept = [(name, value) for name, value in call.query.multi_items() if name not in ("marker", "offset")]
+    parameters = urlencode([*kept, ("marker", ids[-1])])
+    return [{"href": f"{path or call.url}?{parameters}", "rel": "next"}]

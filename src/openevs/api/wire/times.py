@@ -1,0 +1,22 @@
+"""Times as the API writes them: UTC, `YYYY-MM-DDTHH:MM:SS.ffffff`, without a zone (spec 1.1)."""
+
+from datetime import UTC, datetime
+
+from openevs.domain.errors import InvalidInput
+
+
+def wire_time(moment: datetime | None) -> str | None:
+    """Return the text of an aware UTC time; None stays None."""
+    if moment is None:
+        return None
+    # isoformat() leaves out a fraction of zero and writes the zone; both break clients.
+    return moment.replace(tzinfo=None).isoformat(timespec="microseconds")
+
+
+def parse_time(field: str, text: str) -> datetime:
+    """Return the time that a filter names; without a zone it is UTC. Raises InvalidInput."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidInput(field, f"{text[:64]!r} is not a time such as 2024-01-31T12:00:00.") from None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -1,0 +1,135 @@
+"""The composition root: settings → store → engine → services → runner → ASGI application. Read this one first.
+
+`Application` is one running OpenEVS; nothing here has module-level state, so tests run several side by side.
+"""
+
+import fcntl
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO
+
+import structlog
+
+from openevs.api.endpoint import Endpoint
+from openevs.api.routes import build_tree
+from openevs.domain.ids import GIB
+from openevs.engine.errors import EngineError
+from openevs.engine.memory import MemoryEngine
+from openevs.engine.port import Engine, Exports
+from openevs.engine.wrap import limited, measured
+from openevs.identity.bootstrap import Bootstrap, bootstrap
+from openevs.identity.credentials import write_credentials
+from openevs.identity.embedded import EmbeddedIdentity
+from openevs.observe.metrics import Metrics
+from openevs.operations.catalog import KINDS
+from openevs.operations.runner import Runner
+from openevs.service.deps import Deps
+from openevs.settings import Settings
+from openevs.store.database import Database
+from openevs.store.schema import migrate
+
+log = structlog.get_logger()
+
+VOLUME_TYPE = "layers"
+NODE = "local"
+"""Name of this node; with one machine there is one, and a restarted process is the same node."""
+
+
+class AlreadyRunning(Exception):
+    """Another process serves this data folder."""
+
+
+def utc_now() -> datetime:
+    """Return the time."""
+    return datetime.now(UTC)
+
+
+def build_engine(settings: Settings) -> Engine:
+    """Return the engine that the settings ask for; it is not open yet."""
+    if settings.engine.kind == "memory":
+        return MemoryEngine()
+    from openevs.engine.layers.engine import LayersEngine
+    from openevs.engine.layers.settings import LayersSettings
+
+    first, _, last = settings.engine.nbd_ports.partition("-")
+    return LayersEngine(
+        settings.pool_folder,
+        settings.run_folder,
+        LayersSettings(
+            merge=settings.engine.merge,
+            tcp_host=settings.engine.nbd_host,
+            tcp_first_port=int(first),
+            tcp_last_port=int(last),
+        ),
+    )
+
+
+class Application:
+    """One OpenEVS: its parts, and the order in which they start and stop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        engine: Engine | None = None,
+        clock: Callable[[], datetime] = utc_now,
+        node: str = NODE,
+    ) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.metrics = Metrics()
+        self._folder_lock = lock_folder(settings.data_folder)
+        self.db = Database(settings.database_url, self.metrics.transaction)
+        self.engine = limited(
+            measured(engine or build_engine(settings), self.metrics.engine_call), settings.engine.call_timeout_seconds
+        )
+        self.identity = EmbeddedIdentity(self.db, settings.identity, clock)
+        self.runner = Runner(self.db, self.engine, KINDS, clock, node, settings.operations, self.metrics.operation)
+        self.deps = Deps(
+            db=self.db,
+            clock=clock,
+            bell=self.runner,
+            settings=settings,
+            volume_type=VOLUME_TYPE,
+            exports=isinstance(self.engine, Exports),
+            max_volume_gib=min(settings.api.max_volume_gib, self.engine.describe().max_volume_bytes // GIB),
+        )
+        self.asgi = Endpoint(build_tree(), self.deps, self.identity, self.metrics.request)
+
+    async def start(self, base_url: str) -> Bootstrap:
+        """Make ready to answer. The first start makes an administrator and a project, and writes their credentials.
+        Raises EngineError when the pool cannot be used."""
+        await self.db.write(migrate)
+
+        def keep(made: Bootstrap) -> None:
+            write_credentials(self.settings.data_folder, base_url, made)
+
+        made = await bootstrap(self.db, self.settings.identity, self.clock, keep)
+        await self.engine.open()
+        await self.runner.start()
+        return made
+
+    async def stop(self) -> None:
+        """Finish what can be finished at once, and let go; volumes that are being served go on being served."""
+        await self.runner.stop()
+        try:
+            await self.engine.close()
+        except EngineError as error:
+            log.warning("engine_close_failed", reason=error.reason)
+        self.identity.close()
+        self.db.close()
+        self._folder_lock.close()
+
+
+def lock_folder(folder: Path) -> IO[bytes]:
+    """Make sure that this is the only process on the data folder; the lock ends with the process, however it ends.
+    Raises AlreadyRunning."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = os.fdopen(os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+b")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise AlreadyRunning(f"Another process is serving {folder}; stop it, or choose another data folder.") from None
+    return lock

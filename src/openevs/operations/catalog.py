@@ -1,0 +1,24 @@
+"""Every kind of operation, by name."""
+
+from collections.abc import Mapping
+
+from openevs.operations.create_snapshot import CREATE_SNAPSHOT
+from openevs.operations.create_volume import CREATE_VOLUME
+from openevs.operations.delete_snapshot import DELETE_SNAPSHOT
+from openevs.operations.delete_volume import DELETE_VOLUME
+from openevs.operations.extend_volume import EXTEND_VOLUME
+from openevs.operations.kind import Kind
+from openevs.operations.revert_volume import REVERT_VOLUME, ROLLBACK_VOLUME
+
+KINDS: Mapping[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        CREATE_SNAPSHOT,
+        CREATE_VOLUME,
+        DELETE_SNAPSHOT,
+        DELETE_VOLUME,
+        EXTEND_VOLUME,
+        REVERT_VOLUME,
+        ROLLBACK_VOLUME,
+    )
+}

@@ -1,0 +1,57 @@
+"""Delete a volume, with the snapshots that the request moved to `deleting` along with it (`cascade`).
+
+Snapshots first, since a volume that has some is not removed; then the volume; then all rows and quotas in one
+transaction. If the engine cannot, the volume is `error_deleting` and so are its snapshots, with the reason; an
+administrator's `os-force_delete` tries again.
+"""
+
+from datetime import datetime
+
+from openevs.domain.ids import SnapshotId, VolumeId
+from openevs.domain.lifecycle import SnapshotMoves, VolumeMoves
+from openevs.domain.model import Operation
+from openevs.domain.quota import volume_usage
+from openevs.engine.port import Engine
+from openevs.operations.delete_snapshot import forget_snapshot
+from openevs.operations.kind import Facts, Kind, Step
+from openevs.store.database import Tx
+from openevs.store.quotas import give_quota
+from openevs.store.snapshots import move_snapshot
+from openevs.store.volumes import delete_volume_row, find_volume, move_volume
+
+
+async def remove_snapshots(engine: Engine, operation: Operation, facts: Facts) -> Facts:
+    """Remove the volume's snapshots from storage."""
+    for snapshot_id in operation.input["snapshots"]:
+        await engine.ensure_no_snapshot(SnapshotId(snapshot_id))
+    return {}
+
+
+async def remove(engine: Engine, operation: Operation, facts: Facts) -> Facts:
+    """Remove the volume from storage."""
+    await engine.ensure_no_volume(VolumeId(operation.resource_id))
+    return {}
+
+
+def succeed(tx: Tx, operation: Operation, facts: Facts, now: datetime) -> None:
+    """Everything is gone, and the quotas are given back."""
+    for snapshot_id in operation.input["snapshots"]:
+        forget_snapshot(tx, snapshot_id)
+    volume = find_volume(tx, operation.resource_id)
+    give_quota(tx, volume.project_id, volume_usage(volume.size_gib, volume.volume_type))
+    delete_volume_row(tx, operation.resource_id)
+
+
+def fail(tx: Tx, operation: Operation, reason: str, now: datetime) -> None:
+    """The volume could not be removed, and why."""
+    for snapshot_id in operation.input["snapshots"]:
+        move_snapshot(tx, snapshot_id, SnapshotMoves.delete_failed, now, also={"reason": reason})
+    move_volume(tx, operation.resource_id, VolumeMoves.delete_failed, now, also={"reason": reason})
+
+
+DELETE_VOLUME = Kind(
+    name="delete_volume",
+    steps=(Step("remove_snapshots", remove_snapshots), Step("remove", remove)),
+    succeed=succeed,
+    fail=fail,
+)
