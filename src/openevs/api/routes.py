@@ -8,7 +8,14 @@ from collections.abc import Iterator
 
 from openevs.api import versions
 from openevs.api.call import Route
-from openevs.api.handlers import snapshots
+from openevs.api.handlers import (
+    identity_catalog,
+    identity_projects,
+    identity_roles,
+    identity_tokens,
+    identity_users,
+    snapshots,
+)
 from openevs.api.tree import RouteTree
 
 PROJECT = "{project_id}/"
@@ -16,6 +23,11 @@ PROJECT = "{project_id}/"
 ROUTES: list[Route] = [
     *versions.ROUTES,
     *snapshots.ROUTES,
+    *identity_tokens.ROUTES,
+    *identity_projects.ROUTES,
+    *identity_users.ROUTES,
+    *identity_roles.ROUTES,
+    *identity_catalog.ROUTES,
 ]
 
 

@@ -3,8 +3,16 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from openevs.api.call import Call, Reply, Route
-from openevs.api.wire.identity import MOUNTS, collection, domain_view, endpoint_view, region_view, service_view
+from openevs.api.call import Call, Reply
+from openevs.api.handlers.identity_calls import iam_route
+from openevs.api.wire.identity import (
+    collection,
+    domain_view,
+    endpoint_view,
+    flag_filter,
+    region_view,
+    service_view,
+)
 from openevs.domain.errors import NotFound
 from openevs.identity.catalog import PROJECT, Service, catalog
 from openevs.identity.port import DOMAIN_ID, DOMAIN_NAME
@@ -25,7 +33,8 @@ async def get_version(call: Call) -> Reply:
 
 async def list_domains(call: Call) -> Reply:
     """List the domains that fit: the one there is, or none."""
-    fits = call.query.get("name", DOMAIN_NAME).casefold() == DOMAIN_NAME.casefold() and _on(call.query.get("enabled"))
+    named = call.query.get("name", DOMAIN_NAME).casefold() == DOMAIN_NAME.casefold()
+    fits = named and flag_filter(call, "enabled") is not False
     return Reply(collection(call, "domains", [domain_view(call)] if fits else []))
 
 
@@ -97,21 +106,15 @@ def _fitting(call: Call, views: Sequence[dict[str, Any]], filters: Sequence[str]
     return [view for view in views if all(view[name] == value for name, value in wanted)]
 
 
-def _on(text: str | None) -> bool:
-    return text is None or text.casefold() not in ("0", "false", "no", "off")
-
-
 ROUTES = [
-    Route("GET", "/identity", list_versions, 300, "List identity's versions", ("",), "none", "iam", tag="Identity"),
-    Route("GET", "/identity/v3", get_version, 200, "Describe identity v3", ("",), "none", "iam", tag="Identity"),
-    Route("GET", "domains", list_domains, 200, "List domains", MOUNTS, "token", "iam", tag="Identity"),
-    Route("GET", "domains/{domain_id}", get_domain, 200, "Show a domain", MOUNTS, "token", "iam", tag="Identity"),
-    Route("GET", "regions", list_regions, 200, "List regions", MOUNTS, "token", "iam", tag="Identity"),
-    Route("GET", "regions/{region_id}", get_region, 200, "Show a region", MOUNTS, "token", "iam", tag="Identity"),
-    Route("GET", "services", list_services, 200, "List services", MOUNTS, "token", "iam", tag="Identity"),
-    Route("GET", "services/{service_id}", get_service, 200, "Show a service", MOUNTS, "token", "iam", tag="Identity"),
-    Route("GET", "endpoints", list_endpoints, 200, "List endpoints", MOUNTS, "token", "iam", tag="Identity"),
-    Route(
-        "GET", "endpoints/{endpoint_id}", get_endpoint, 200, "Show an endpoint", MOUNTS, "token", "iam", tag="Identity"
-    ),
+    iam_route("GET", "/identity", list_versions, 300, "List identity's versions", apis=("",), policy="none"),
+    iam_route("GET", "/identity/v3", get_version, 200, "Describe identity v3", apis=("",), policy="none"),
+    iam_route("GET", "domains", list_domains, 200, "List domains"),
+    iam_route("GET", "domains/{domain_id}", get_domain, 200, "Show a domain"),
+    iam_route("GET", "regions", list_regions, 200, "List regions"),
+    iam_route("GET", "regions/{region_id}", get_region, 200, "Show a region"),
+    iam_route("GET", "services", list_services, 200, "List services"),
+    iam_route("GET", "services/{service_id}", get_service, 200, "Show a service"),
+    iam_route("GET", "endpoints", list_endpoints, 200, "List endpoints"),
+    iam_route("GET", "endpoints/{endpoint_id}", get_endpoint, 200, "Show an endpoint"),
 ]

@@ -6,18 +6,11 @@ from urllib.parse import urlencode
 
 from msgspec import UNSET
 
-from openevs.api.call import Call, Reply, Route
-from openevs.api.handlers.identity_tokens import grant_of
-from openevs.api.wire.bodies import convert, flag, json_object
-from openevs.api.wire.identity import (
-    MOUNTS,
-    ProjectCreate,
-    ProjectCreateBody,
-    ProjectUpdate,
-    ProjectUpdateBody,
-    collection,
-    project_view,
-)
+from openevs.api.call import Call, Reply
+from openevs.api.handlers.identity_calls import grant_of, iam_route
+from openevs.api.wire.bodies import convert, json_object
+from openevs.api.wire.identity import check_domain, collection, flag_filter, in_the_domain, project_view
+from openevs.api.wire.identity_bodies import ProjectCreate, ProjectCreateBody, ProjectUpdate, ProjectUpdateBody
 from openevs.domain.errors import InvalidInput
 from openevs.identity import projects as service
 from openevs.identity.port import DOMAIN_ID
@@ -75,23 +68,6 @@ async def delete_project(call: Call) -> Reply:
     return Reply()
 
 
-def flag_filter(call: Call, name: str) -> bool | None:
-    """Return a yes-or-no filter, None if it was not given. A bare `?enabled` means yes, as in Keystone."""
-    text = call.query.get(name)
-    return None if text is None else flag(name, text or True)
-
-
-def in_the_domain(call: Call) -> bool:
-    """Say whether a list is asked for our domain, or for none in particular."""
-    return call.query.get("domain_id", DOMAIN_ID) == DOMAIN_ID
-
-
-def check_domain(field: str, domain_id: str | None) -> None:
-    """Refuse a domain that is not ours. Raises InvalidInput."""
-    if domain_id is not None and domain_id != DOMAIN_ID:
-        raise InvalidInput(field, f"there is only the domain {DOMAIN_ID!r}.")
-
-
 def _check_place(body: ProjectCreate | ProjectUpdate) -> None:
     check_domain("project.domain_id", body.domain_id)
     check_domain("project.parent_id", body.parent_id)
@@ -125,52 +101,16 @@ def _page_link(call: Call, page: int) -> str:
 
 
 ROUTES = [
-    Route(
+    iam_route(
         "GET",
         "projects",
         list_projects,
         200,
         "List projects",
-        MOUNTS,
-        "token",
-        "iam",
         query=("name", "domain_id", "parent_id", "enabled", "is_domain", "page", "per_page"),
-        tag="Identity",
     ),
-    Route(
-        "POST",
-        "projects",
-        post_project,
-        201,
-        "Create a project",
-        MOUNTS,
-        "token",
-        "iam",
-        body=ProjectCreateBody,
-        tag="Identity",
-    ),
-    Route("GET", "projects/{project_id}", get_project, 200, "Show a project", MOUNTS, "token", "iam", tag="Identity"),
-    Route(
-        "PATCH",
-        "projects/{project_id}",
-        patch_project,
-        200,
-        "Change a project",
-        MOUNTS,
-        "token",
-        "iam",
-        body=ProjectUpdateBody,
-        tag="Identity",
-    ),
-    Route(
-        "DELETE",
-        "projects/{project_id}",
-        delete_project,
-        204,
-        "Delete a project",
-        MOUNTS,
-        "token",
-        "iam",
-        tag="Identity",
-    ),
+    iam_route("POST", "projects", post_project, 201, "Create a project", body=ProjectCreateBody),
+    iam_route("GET", "projects/{project_id}", get_project, 200, "Show a project"),
+    iam_route("PATCH", "projects/{project_id}", patch_project, 200, "Change a project", body=ProjectUpdateBody),
+    iam_route("DELETE", "projects/{project_id}", delete_project, 204, "Delete a project"),
 ]

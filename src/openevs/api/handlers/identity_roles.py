@@ -1,9 +1,8 @@
 """Roles, and who has which on a project or on the domain."""
 
 from openevs.api.call import Call, Reply, Route
-from openevs.api.handlers.identity_projects import flag_filter
-from openevs.api.handlers.identity_tokens import grant_of
-from openevs.api.wire.identity import MOUNTS, assignment_view, collection, role_view
+from openevs.api.handlers.identity_calls import grant_of, iam_route
+from openevs.api.wire.identity import assignment_view, collection, flag_filter, role_view
 from openevs.identity import roles as service
 from openevs.identity.roles import AssignmentFilter, Target
 
@@ -78,28 +77,24 @@ def _routes_on(target: str) -> list[Route]:
     given = target + "/users/{user_id}/roles"
     one = given + "/{role_id}"
     return [
-        Route("GET", given, list_user_roles, 200, "List a user's roles", MOUNTS, "token", "iam", tag="Identity"),
-        Route("PUT", one, put_role, 204, "Give a role", MOUNTS, "token", "iam", tag="Identity"),
-        Route("HEAD", one, head_role, 204, "Check a role", MOUNTS, "token", "iam", tag="Identity"),
-        Route("DELETE", one, delete_role, 204, "Take a role", MOUNTS, "token", "iam", tag="Identity"),
+        iam_route("GET", given, list_user_roles, 200, "List a user's roles"),
+        iam_route("PUT", one, put_role, 204, "Give a role"),
+        iam_route("HEAD", one, head_role, 204, "Check a role"),
+        iam_route("DELETE", one, delete_role, 204, "Take a role"),
     ]
 
 
 ROUTES = [
-    Route("GET", "roles", list_roles, 200, "List roles", MOUNTS, "token", "iam", query=("name",), tag="Identity"),
-    Route("GET", "roles/{role_id}", get_role, 200, "Show a role", MOUNTS, "token", "iam", tag="Identity"),
+    iam_route("GET", "roles", list_roles, 200, "List roles", query=("name",)),
+    iam_route("GET", "roles/{role_id}", get_role, 200, "Show a role"),
     *_routes_on("projects/{project_id}"),
     *_routes_on("domains/{domain_id}"),
-    Route(
+    iam_route(
         "GET",
         "role_assignments",
         list_role_assignments,
         200,
         "List role assignments",
-        MOUNTS,
-        "token",
-        "iam",
         query=("user.id", "role.id", "scope.project.id", "scope.domain.id", "effective", "include_names"),
-        tag="Identity",
     ),
 ]

@@ -1,22 +1,11 @@
 """Tokens and what they open: auth/tokens, auth/catalog, auth/projects, auth/domains (spec 1.2)."""
 
-from openevs.api.call import Call, Reply, Route
+from openevs.api.call import Call, Reply
+from openevs.api.handlers.identity_calls import grant_of, iam_route
 from openevs.api.wire.bodies import convert, json_object
-from openevs.api.wire.identity import (
-    MOUNTS,
-    AuthBody,
-    DomainRef,
-    IdentityPart,
-    ProjectRef,
-    ScopePart,
-    UserLogin,
-    catalog_view,
-    collection,
-    domain_view,
-    project_view,
-    token_view,
-)
-from openevs.domain.errors import InvalidInput, Unauthenticated
+from openevs.api.wire.identity import catalog_view, collection, domain_view, project_view, token_view
+from openevs.api.wire.identity_bodies import AuthBody, DomainRef, IdentityPart, ProjectRef, ScopePart, UserLogin
+from openevs.domain.errors import InvalidInput
 from openevs.identity import tokens as service
 from openevs.identity.catalog import catalog
 from openevs.identity.login import Ref
@@ -24,14 +13,6 @@ from openevs.identity.port import Grant
 from openevs.identity.projects import list_scopes
 from openevs.identity.roles import list_roles
 from openevs.identity.tokens import Issued, Scope
-
-
-async def grant_of(call: Call) -> Grant:
-    """Return what the caller's token stands for; unlike `call.caller`, it may be scoped to no project."""
-    grant = await call.identity.verify(call.token or "")
-    if grant is None:
-        raise Unauthenticated("The token is unknown, expired or revoked.")
-    return grant
 
 
 async def post_token(call: Call) -> Reply:
@@ -75,9 +56,7 @@ async def _issue(call: Call, part: IdentityPart, scope: Scope) -> Issued:
     if part.methods == ["password"]:
         if part.password is None:
             raise InvalidInput("auth.identity.password", "it is required with the method password.")
-        return await service.issue_by_password(
-            call.identity, _user(part.password.user), part.password.user.password, scope
-        )
+        return await _issue_by_password(call, part.password.user, scope)
     if part.methods == ["token"]:
         if part.token is None:
             raise InvalidInput("auth.identity.token", "it is required with the method token.")
@@ -85,8 +64,9 @@ async def _issue(call: Call, part: IdentityPart, scope: Scope) -> Issued:
     raise InvalidInput("auth.identity.methods", "it must be either ['password'] or ['token'].")
 
 
-def _user(user: UserLogin) -> Ref:
-    return _ref("auth.identity.password.user", user.id, user.name, user.domain)
+async def _issue_by_password(call: Call, user: UserLogin, scope: Scope) -> Issued:
+    ref = _ref("auth.identity.password.user", user.id, user.name, user.domain)
+    return await service.issue_by_password(call.identity, ref, user.password, scope)
 
 
 def _scope(scope: ScopePart | str | None) -> Scope:
@@ -138,10 +118,10 @@ async def _token_reply(call: Call, token: str, grant: Grant) -> Reply:
 
 
 ROUTES = [
-    Route("POST", "auth/tokens", post_token, 201, "Get a token", MOUNTS, "none", "iam", body=AuthBody, tag="Identity"),
-    Route("GET", "auth/tokens", get_token, 200, "Check a token", MOUNTS, "token", "iam", tag="Identity"),
-    Route("DELETE", "auth/tokens", delete_token, 204, "Revoke a token", MOUNTS, "token", "iam", tag="Identity"),
-    Route("GET", "auth/catalog", get_catalog, 200, "Show the catalog", MOUNTS, "token", "iam", tag="Identity"),
-    Route("GET", "auth/projects", list_auth_projects, 200, "List own projects", MOUNTS, "token", "iam", tag="Identity"),
-    Route("GET", "auth/domains", list_auth_domains, 200, "List own domains", MOUNTS, "token", "iam", tag="Identity"),
+    iam_route("POST", "auth/tokens", post_token, 201, "Get a token", policy="none", body=AuthBody),
+    iam_route("GET", "auth/tokens", get_token, 200, "Check a token"),
+    iam_route("DELETE", "auth/tokens", delete_token, 204, "Revoke a token"),
+    iam_route("GET", "auth/catalog", get_catalog, 200, "Show the catalog"),
+    iam_route("GET", "auth/projects", list_auth_projects, 200, "List own projects"),
+    iam_route("GET", "auth/domains", list_auth_domains, 200, "List own domains"),
 ]

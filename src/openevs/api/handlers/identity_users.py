@@ -2,19 +2,11 @@
 
 from msgspec import UNSET
 
-from openevs.api.call import Call, Reply, Route
-from openevs.api.handlers.identity_projects import check_domain, flag_filter, in_the_domain
-from openevs.api.handlers.identity_tokens import grant_of
+from openevs.api.call import Call, Reply
+from openevs.api.handlers.identity_calls import grant_of, iam_route
 from openevs.api.wire.bodies import convert, json_object
-from openevs.api.wire.identity import (
-    MOUNTS,
-    PasswordChangeBody,
-    UserCreateBody,
-    UserUpdateBody,
-    collection,
-    project_view,
-    user_view,
-)
+from openevs.api.wire.identity import check_domain, collection, flag_filter, in_the_domain, project_view, user_view
+from openevs.api.wire.identity_bodies import PasswordChangeBody, UserCreateBody, UserUpdateBody
 from openevs.identity import users as service
 from openevs.identity.projects import list_projects_of_user
 from openevs.identity.users import NewUser, UserChanges
@@ -87,47 +79,19 @@ async def list_user_projects(call: Call) -> Reply:
 _USER = "users/{user_id}"
 
 ROUTES = [
-    Route(
-        "GET",
-        "users",
-        list_users,
-        200,
-        "List users",
-        MOUNTS,
-        "token",
-        "iam",
-        query=("name", "domain_id", "enabled"),
-        tag="Identity",
-    ),
-    Route(
-        "POST", "users", post_user, 201, "Create a user", MOUNTS, "token", "iam", body=UserCreateBody, tag="Identity"
-    ),
-    Route("GET", _USER, get_user, 200, "Show a user", MOUNTS, "token", "iam", tag="Identity"),
-    Route(
-        "PATCH", _USER, patch_user, 200, "Change a user", MOUNTS, "token", "iam", body=UserUpdateBody, tag="Identity"
-    ),
-    Route("DELETE", _USER, delete_user, 204, "Delete a user", MOUNTS, "token", "iam", tag="Identity"),
-    Route(
+    iam_route("GET", "users", list_users, 200, "List users", query=("name", "domain_id", "enabled")),
+    iam_route("POST", "users", post_user, 201, "Create a user", body=UserCreateBody),
+    iam_route("GET", _USER, get_user, 200, "Show a user"),
+    iam_route("PATCH", _USER, patch_user, 200, "Change a user", body=UserUpdateBody),
+    iam_route("DELETE", _USER, delete_user, 204, "Delete a user"),
+    iam_route(
         "POST",
         _USER + "/password",
         post_password,
         204,
         "Change the own password",
-        MOUNTS,
-        "none",
-        "iam",
+        policy="none",
         body=PasswordChangeBody,
-        tag="Identity",
     ),
-    Route(
-        "GET",
-        _USER + "/projects",
-        list_user_projects,
-        200,
-        "List a user's projects",
-        MOUNTS,
-        "token",
-        "iam",
-        tag="Identity",
-    ),
+    iam_route("GET", _USER + "/projects", list_user_projects, 200, "List a user's projects"),
 ]

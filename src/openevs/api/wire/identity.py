@@ -1,171 +1,20 @@
-"""Identity as the API writes it: Keystone v3's bodies and views (spec 1.2, 1.3)."""
+"""Identity as the API writes it: Keystone v3's views, and the filters of its lists (spec 1.2, 1.3)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from msgspec import UNSET, Struct, UnsetType
-
 from openevs.api.call import Call
+from openevs.api.wire.bodies import flag
 from openevs.api.wire.times import wire_time
+from openevs.domain.errors import InvalidInput
 from openevs.identity.catalog import Endpoint, Service
 from openevs.identity.port import DOMAIN_ID, DOMAIN_NAME, Grant
 from openevs.store.identity.projects import Project
 from openevs.store.identity.roles import NamedAssignment, Role
 from openevs.store.identity.users import User
 
-MOUNTS: Final = ("identity/v3", "v3")
-"""Where the identity API is: below `identity`, and at the root for clients that look for it there."""
 View = dict[str, Any]
 _THE_DOMAIN: Final = {"id": DOMAIN_ID, "name": DOMAIN_NAME}
-
-
-class DomainRef(Struct):
-    """A domain, by id or name."""
-
-    id: str | None = None
-    name: str | None = None
-
-
-class UserLogin(Struct):
-    """A user, by id or by name in a domain, with a password."""
-
-    password: str
-    id: str | None = None
-    name: str | None = None
-    domain: DomainRef | None = None
-
-
-class ProjectRef(Struct):
-    """A project, by id or by name in a domain."""
-
-    id: str | None = None
-    name: str | None = None
-    domain: DomainRef | None = None
-
-
-class PasswordMethod(Struct):
-    """What the method `password` needs."""
-
-    user: UserLogin
-
-
-class TokenMethod(Struct):
-    """What the method `token` needs."""
-
-    id: str
-
-
-class IdentityPart(Struct):
-    """Who the caller is, and how that is proved."""
-
-    methods: list[str]
-    password: PasswordMethod | None = None
-    token: TokenMethod | None = None
-
-
-class ScopePart(Struct):
-    """What the token is to be for; one of these."""
-
-    project: ProjectRef | None = None
-    domain: DomainRef | None = None
-    unscoped: dict[str, Any] | None = None
-    system: dict[str, Any] | None = None
-
-
-class AuthPart(Struct):
-    """A request for a token."""
-
-    identity: IdentityPart
-    scope: ScopePart | str | None = None
-
-
-class AuthBody(Struct):
-    """Body of POST auth/tokens."""
-
-    auth: AuthPart
-
-
-class ProjectCreate(Struct):
-    """A new project. Domain and parent may be named, but there is only one."""
-
-    name: str
-    description: str | None = None
-    enabled: bool = True
-    domain_id: str | None = None
-    parent_id: str | None = None
-    is_domain: bool = False
-
-
-class ProjectCreateBody(Struct):
-    """Body of POST projects."""
-
-    project: ProjectCreate
-
-
-class ProjectUpdate(Struct):
-    """Changes of a project."""
-
-    name: str | UnsetType = UNSET
-    description: str | None | UnsetType = UNSET
-    enabled: bool | UnsetType = UNSET
-    domain_id: str | None = None
-    parent_id: str | None = None
-    is_domain: bool = False
-
-
-class ProjectUpdateBody(Struct):
-    """Body of PATCH projects/{id}."""
-
-    project: ProjectUpdate
-
-
-class UserCreate(Struct):
-    """A new user."""
-
-    name: str
-    password: str | None = None
-    email: str | None = None
-    description: str | None = None
-    default_project_id: str | None = None
-    enabled: bool = True
-    domain_id: str | None = None
-
-
-class UserCreateBody(Struct):
-    """Body of POST users."""
-
-    user: UserCreate
-
-
-class UserUpdate(Struct):
-    """Changes of a user by an administrator."""
-
-    name: str | UnsetType = UNSET
-    password: str | UnsetType = UNSET
-    email: str | None | UnsetType = UNSET
-    description: str | None | UnsetType = UNSET
-    default_project_id: str | None | UnsetType = UNSET
-    enabled: bool | UnsetType = UNSET
-    domain_id: str | None = None
-
-
-class UserUpdateBody(Struct):
-    """Body of PATCH users/{id}."""
-
-    user: UserUpdate
-
-
-class PasswordChange(Struct):
-    """A user's own change of password."""
-
-    password: str
-    original_password: str
-
-
-class PasswordChangeBody(Struct):
-    """Body of POST users/{id}/password."""
-
-    user: PasswordChange
 
 
 def project_view(call: Call, project: Project) -> View:
@@ -325,6 +174,23 @@ def collection(
     """Return a list in Keystone's envelope; the other two are the links to the pages before and after this one."""
     query = f"?{call.query}" if call.query else ""
     return {name: views, "links": {"self": call.url + query, "previous": previous, "next": following}}
+
+
+def flag_filter(call: Call, name: str) -> bool | None:
+    """Return a yes-or-no filter, None if it was not given. A bare `?enabled` means yes, as in Keystone."""
+    text = call.query.get(name)
+    return None if text is None else flag(name, text or True)
+
+
+def in_the_domain(call: Call) -> bool:
+    """Say whether a list is asked for our domain, or for none in particular."""
+    return call.query.get("domain_id", DOMAIN_ID) == DOMAIN_ID
+
+
+def check_domain(field: str, domain_id: str | None) -> None:
+    """Refuse a domain that is not ours. Raises InvalidInput."""
+    if domain_id is not None and domain_id != DOMAIN_ID:
+        raise InvalidInput(field, f"there is only the domain {DOMAIN_ID!r}.")
 
 
 def _self(call: Call, kind: str, resource_id: str) -> dict[str, str]:
