@@ -14,6 +14,7 @@ from openevs.api.handlers import (
     identity_roles,
     identity_tokens,
     identity_users,
+    snapshot_metadata,
     snapshots,
 )
 from openevs.api.tree import RouteTree
@@ -23,6 +24,7 @@ PROJECT = "{project_id}/"
 ROUTES: list[Route] = [
     *versions.ROUTES,
     *snapshots.ROUTES,
+    *snapshot_metadata.ROUTES,
     *identity_tokens.ROUTES,
     *identity_projects.ROUTES,
     *identity_users.ROUTES,
