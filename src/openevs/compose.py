@@ -28,6 +28,7 @@ from openevs.operations.runner import Runner
 from openevs.service.deps import Deps
 from openevs.settings import Settings
 from openevs.store.database import Database
+from openevs.store.dialect import sqlite_path
 from openevs.store.schema import migrate
 
 log = structlog.get_logger()
@@ -55,9 +56,9 @@ def build_engine(settings: Settings) -> Engine:
 
     first, _, last = settings.engine.nbd_ports.partition("-")
     return LayersEngine(
-        settings.pool_folder,
-        settings.run_folder,
-        LayersSettings(
+        pool_folder=settings.pool_folder,
+        run_folder=settings.run_folder,
+        settings=LayersSettings(
             merge=settings.engine.merge,
             tcp_host=settings.engine.nbd_host,
             tcp_first_port=int(first),
@@ -80,6 +81,7 @@ class Application:
         self.clock = clock
         self.metrics = Metrics()
         self._folder_lock = lock_folder(settings.data_folder)
+        make_pool_folder(settings)
         self.db = Database(settings.database_url, self.metrics.transaction)
         self.engine = limited(
             measured(engine or build_engine(settings), self.metrics.engine_call), settings.engine.call_timeout_seconds
@@ -120,6 +122,14 @@ class Application:
         self.identity.close()
         self.db.close()
         self._folder_lock.close()
+
+
+def make_pool_folder(settings: Settings) -> None:
+    """Make the pool's folder before the first start. Later a pool that is not there is a disk that is not mounted, and
+    must not be taken for an empty one."""
+    database = sqlite_path(settings.database_url)
+    if settings.engine.kind == "layers" and database is not None and not database.exists():
+        settings.pool_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def lock_folder(folder: Path) -> IO[bytes]:

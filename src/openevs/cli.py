@@ -1,0 +1,91 @@
+"""The command line. No logic: each command calls one function of `openevs.commands`."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from openevs import __version__
+from openevs.settings import Origins, Settings, SettingsError, load
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Failure(click.ClickException):
+    """A command that failed for a reason a person can mend."""
+
+    def show(self, file: Any = None) -> None:
+        """Print the reason."""
+        click.echo(f"openevs: {self.message}", err=True)
+
+
+def common(command: F) -> F:
+    """Give a command the options that every command has."""
+    config = click.option("--config", type=click.Path(path_type=Path), help="TOML file with settings.")
+    folder = click.option("--data-folder", help="Where everything is kept (default: ./data).")
+    return config(folder(command))
+
+
+def settings_of(config: Path | None, data_folder: str | None, **overrides: str | None) -> tuple[Settings, Origins]:
+    """Return the settings in force."""
+    given = {("data", "folder"): data_folder, **{_key(name): value for name, value in overrides.items()}}
+    try:
+        return load(config, overrides={key: value for key, value in given.items() if value is not None})
+    except SettingsError as error:
+        raise Failure(str(error)) from None
+
+
+def _key(name: str) -> tuple[str, str]:
+    section, _, setting = name.partition("_")
+    return section, setting
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="openevs")
+def main() -> None:
+    """The Elastic Volume Service API, self-hosted, over real block devices."""
+
+
+@main.command()
+@common
+@click.option("--host", help="Address to listen on.")
+@click.option("--port", help="Port to listen on.")
+@click.option("--profile", type=click.Choice(["service", "cloud"]), help="Limits: generous, or as the public cloud's.")
+def serve(
+    config: Path | None, data_folder: str | None, host: str | None, port: str | None, profile: str | None
+) -> None:
+    """Serve the API until stopped."""
+    from openevs.commands import serve as command
+
+    settings, _ = settings_of(config, data_folder, server_host=host, server_port=port, api_profile=profile)
+    try:
+        command.run(settings)
+    except command.CannotServe as error:
+        raise Failure(str(error)) from None
+
+
+@main.command()
+@common
+def show_config(config: Path | None, data_folder: str | None) -> None:
+    """Print every setting in force and where it came from."""
+    from openevs.commands import config as command
+
+    click.echo(command.render(*settings_of(config, data_folder)))
+
+
+@main.command()
+def token() -> None:
+    """Print a token for the user that the environment (openrc) names."""
+    from openevs.commands import token as command
+
+    try:
+        click.echo(command.get_token(os.environ))
+    except command.NoToken as error:
+        raise Failure(str(error)) from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""`openevs serve`: start, tell where things are, serve until told to stop."""
+
+import asyncio
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import structlog
+import uvloop
+
+from openevs import __version__
+from openevs.compose import AlreadyRunning, Application
+from openevs.engine.errors import EngineError
+from openevs.identity.bootstrap import Bootstrap
+from openevs.observe.log import configure_logging
+from openevs.server import listen, serve, url_of
+from openevs.settings import Settings
+
+log = structlog.get_logger()
+
+
+class CannotServe(Exception):
+    """The service cannot start; the message says why and what to do."""
+
+
+def run(settings: Settings) -> None:
+    """Serve until SIGINT or SIGTERM. Raises CannotServe."""
+    configure_logging(settings.log)
+    try:
+        listener = listen(settings.server)
+    except OSError as error:
+        address = f"{settings.server.host}:{settings.server.port}"
+        text = f"Cannot listen on {address}: {error.strerror}. Choose another port with --port, or stop what uses it."
+        raise CannotServe(text) from None
+    with listener, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(settings, listener))
+
+
+async def _serve(settings: Settings, listener: socket.socket) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    base_url = settings.server.public_url or url_of(listener)
+    try:
+        app = Application(settings)
+    except AlreadyRunning as error:
+        raise CannotServe(str(error)) from None
+    try:
+        made = await app.start(base_url)
+        _announce(app, base_url, made)
+        await serve(app.asgi, listener, stop)
+    except EngineError as error:
+        raise CannotServe(error.reason) from None
+    finally:
+        await app.stop()
+    print("OpenEVS has stopped; attached volumes go on being served.", flush=True)  # noqa: T201
+
+
+def _announce(app: Application, base_url: str, made: Bootstrap) -> None:
+    facts = app.engine.describe()
+    folder = app.settings.data_folder
+    clouds, openrc = folder / "clouds.yaml", folder / "openrc"
+    command = Path(sys.argv[0])
+    lines = [f"OpenEVS {__version__} serves {base_url} (engine {facts.kind}, {facts.version}, in {facts.location})"]
+    if made.is_new:
+        lines += [
+            "",
+            f"This is its first start. It has made an administrator ({made.admin_user}), a user ({made.demo_user})",
+            f"and a project ({made.demo_project}). Their passwords are in these files, which only you can read:",
+            f"  {clouds}    for OpenStack tools: clouds openevs and openevs-admin",
+            f"  {openrc}         for a shell",
+            "",
+            "To make a first volume, in another shell:",
+            f"  source {openrc}",
+            f"  TOKEN=$({command} token)",
+            "  curl -H \"X-Auth-Token: $TOKEN\" -H 'Content-Type: application/json' \\",
+            f'       -d \'{{"volume": {{"name": "first", "size": 1}}}}\' {base_url}/v3/volumes',
+        ]
+    print("\n".join(lines), flush=True)  # noqa: T201
