@@ -79,6 +79,11 @@ class NbdClient:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
+    @property
+    def lost(self) -> bool:
+        """Whether the connection is gone: no request can succeed any more."""
+        return self._lost is not None
+
     async def read(self, offset: int, length: int) -> bytes:
         """Return exactly `length` bytes."""
         parts = []

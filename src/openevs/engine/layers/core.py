@@ -1,0 +1,169 @@
+"""What the parts of the engine share: the volumes and the graph of layers as they are, and the one way to change them.
+
+Rules that keep it right:
+
+* A volume's manifest is replaced only by `commit`, made from `volume.manifest` under the same hold of `graph`.
+* Who points at layers shares `graph`; who moves or removes layers holds it alone. It is held for milliseconds.
+* `volume.lock` is taken before `graph`, and nobody waits for a merge while holding `graph`.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from weakref import WeakValueDictionary
+
+import msgspec
+import structlog
+
+from openevs.domain.ids import SnapshotId, VolumeId
+from openevs.engine.errors import Mismatch, OutcomeUnknown
+from openevs.engine.layers import graph, manifest
+from openevs.engine.layers.daemon import Daemon, RunFiles
+from openevs.engine.layers.graph import LayerId
+from openevs.engine.layers.locks import SharedLock
+from openevs.engine.layers.manifest import Manifest
+from openevs.engine.layers.pool import Pool, new_layer_id
+from openevs.engine.layers.settings import LayersSettings
+from openevs.engine.nbd import NbdClient
+
+_log = structlog.get_logger()
+
+
+@dataclass(eq=False, slots=True)
+class Volume:
+    """A volume and, if it is served, what serves it. Changed only under its lock (but see `Core.commit`)."""
+
+    manifest: Manifest
+    lock: asyncio.Lock
+    files: RunFiles
+    dirty: bool = False
+    """The manifest holds facts that are worth a write, but not a wait: the next write takes them along."""
+    daemon: Daemon | None = None
+    unsure: bool = True
+    """What the daemon has open may differ from the manifest: a command's outcome is unknown, or it is newly found."""
+    spare: LayerId | None = None
+    """An empty layer on top of the head, open in the daemon and in no chain: the next head."""
+    probe: NbdClient | None = None
+    watcher: asyncio.Task[None] | None = None
+    tidier: asyncio.Task[None] | None = None
+
+
+@dataclass(eq=False, slots=True)
+class Core:
+    """The state of one open engine."""
+
+    settings: LayersSettings
+    pool: Pool
+    run_folder: Path
+    graph: SharedLock = field(default_factory=SharedLock)
+    volumes: dict[VolumeId, Volume] = field(default_factory=dict)
+    owners: dict[SnapshotId, VolumeId] = field(default_factory=dict)
+    parents: dict[LayerId, LayerId | None] = field(default_factory=dict)
+    reserved: Counter[LayerId] = field(default_factory=Counter)
+    """Layers that some call is about to open or write: no merge may begin on them."""
+    direct: bool = False
+    """Whether the pool's file system has O_DIRECT."""
+    keep_orphans: bool = False
+    """A needed layer cannot be read, so which layers it needs in turn is unknown."""
+    bell: asyncio.Event = field(default_factory=asyncio.Event)
+    """Rung when there may be layers to merge or to remove."""
+    _locks: WeakValueDictionary[VolumeId, asyncio.Lock] = field(default_factory=WeakValueDictionary)
+
+    def lock_of(self, volume_id: VolumeId) -> asyncio.Lock:
+        """Return the lock of a volume that may not exist yet."""
+        if (lock := self._locks.get(volume_id)) is None:
+            lock = self._locks[volume_id] = asyncio.Lock()
+        return lock
+
+    def add(self, made: Manifest) -> Volume:
+        """Take a volume into the books."""
+        volume = Volume(made, self.lock_of(made.volume_id), self.files_of(made.volume_id))
+        self.volumes[made.volume_id] = volume
+        self.owners.update(dict.fromkeys(made.snapshots, made.volume_id))
+        return volume
+
+    def files_of(self, volume_id: VolumeId) -> RunFiles:
+        """Return where the volume's daemon has its files."""
+        return RunFiles(self.run_folder, run_key(self.pool.pool_id, volume_id))
+
+    def volume(self, volume_id: VolumeId) -> Volume:
+        """Return a volume that must exist. Raises Mismatch."""
+        if (found := self.volumes.get(volume_id)) is None:
+            raise Mismatch(f"there is no volume {volume_id} in this pool", expected=volume_id)
+        return found
+
+    def chain(self, top: LayerId) -> tuple[LayerId, ...]:
+        """Return the layers from `top` down. Raises MissingLayerError."""
+        return graph.chain(self.parents, top)
+
+    def reread_parents(self, layers: Iterable[LayerId]) -> None:
+        """Believe the headers of these layers: a daemon may have changed them. Blocking."""
+        for layer in layers:
+            self.parents[layer] = self.pool.read_parent(layer)
+
+    def pinned(self) -> set[LayerId]:
+        """Return the layers that some manifest points at."""
+        found: set[LayerId] = set()
+        for volume in self.volumes.values():
+            found |= volume.manifest.layers()
+        return found
+
+    async def commit(self, volume: Volume, **changes: Any) -> None:
+        """Write the volume's manifest with these changes. Raises OSError (nothing changed) or OutcomeUnknown."""
+        made = msgspec.structs.replace(volume.manifest, generation=volume.manifest.generation + 1, **changes)
+        try:
+            await asyncio.to_thread(self.pool.write_manifest, made)
+        except OSError as error:
+            if not await asyncio.to_thread(self._is_written, made):
+                raise
+            self._adopt(volume, made)
+            raise OutcomeUnknown(f"the manifest is written, but may not be on stable storage: {error}") from error
+        self._adopt(volume, made)
+
+    @asynccontextmanager
+    async def fresh_layer(self, size_bytes: int, parent: LayerId | None) -> AsyncIterator[LayerId]:
+        """Make an empty layer on `parent` for the block to commit; forget it if the block fails."""
+        layer = new_layer_id()
+        await asyncio.to_thread(self.pool.create_layer, layer, size_bytes, parent)
+        self.parents[layer] = parent
+        try:
+            yield layer
+        except BaseException:
+            if layer not in self.pinned():
+                del self.parents[layer]
+                await asyncio.to_thread(self.pool.remove_layer, layer)
+            raise
+
+    @contextmanager
+    def reserving(self, layers: Iterable[LayerId]) -> Iterator[None]:
+        """Keep merges from beginning on these layers."""
+        kept = tuple(layers)
+        self.reserved.update(kept)
+        try:
+            yield
+        finally:
+            self.reserved.subtract(kept)
+            self.reserved += Counter()  # drops the zeros
+
+    def _adopt(self, volume: Volume, made: Manifest) -> None:
+        for snapshot_id in volume.manifest.snapshots.keys() - made.snapshots.keys():
+            self.owners.pop(snapshot_id, None)
+        self.owners.update(dict.fromkeys(made.snapshots, made.volume_id))
+        volume.manifest = made
+        volume.dirty = False
+
+    def _is_written(self, made: Manifest) -> bool:
+        try:
+            found = manifest.read(self.pool.volumes / f"{made.volume_id}.json")
+        except (OSError, manifest.ManifestError):
+            return False
+        return found.generation == made.generation
+
+
+def run_key(pool_id: str, volume_id: VolumeId) -> str:
+    """Return the name of a daemon's files: short, and different for each pool and volume."""
+    return f"{pool_id[:6]}{volume_id.replace('-', '')[:32]}"

@@ -1,0 +1,254 @@
+"""A storage daemon: one process for each served volume, and the QMP connection to it.
+
+The process belongs to nobody: it has its own session, writes to its own log, and goes on when we end or are killed. It
+is found again by its command line, which holds the path of its QMP socket. Death is seen at once by the connection.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+from qemu.qmp import QMPClient, QMPError
+from qemu.qmp.protocol import Runstate
+
+from openevs.engine.errors import Broken, EngineError, OutcomeUnknown, Transient
+from openevs.engine.layers.faults import from_qemu, translated
+from openevs.engine.layers.settings import LayersSettings
+
+_log = structlog.get_logger()
+_PROGRAM: Final = "qemu-storage-daemon"
+_SOCKET_PATH_MAX: Final = 107
+_LAUNCH: Final = 'umask 077; ulimit -n "$0" 2>/dev/null || ulimit -n "$(ulimit -H -n)"; exec "$@"'
+_LOG_BYTES_MAX: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class RunFiles:
+    """Where one daemon's files are; names are short because a socket's path may have 107 bytes only."""
+
+    folder: Path
+    key: str
+
+    @property
+    def qmp(self) -> Path:
+        return self.folder / f"{self.key}.q"
+
+    @property
+    def nbd(self) -> Path:
+        return self.folder / f"{self.key}.s"
+
+    @property
+    def pid(self) -> Path:
+        return self.folder / f"{self.key}.pid"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / f"{self.key}.log"
+
+    @property
+    def tls(self) -> Path:
+        return self.folder / f"{self.key}.tls"
+
+    def check(self) -> None:
+        """Raise Broken if the folder lies too deep for sockets."""
+        if len(os.fsencode(self.qmp)) > _SOCKET_PATH_MAX:
+            raise Broken(
+                f"the run folder's path is too long for unix sockets ({self.folder}): choose one of at most "
+                f"{_SOCKET_PATH_MAX - len(self.key) - 3} bytes"
+            )
+
+    def remove(self) -> None:
+        """Remove what the daemon left, but for its log."""
+        for path in (self.qmp, self.nbd, self.pid, self.tls / "keys.psk"):
+            path.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            self.tls.rmdir()
+
+
+class Daemon:
+    """One daemon. Methods raise engine errors only."""
+
+    def __init__(self, files: RunFiles, settings: LayersSettings, pid: int | None = None) -> None:
+        self.files = files
+        self.pid = pid
+        self._settings = settings
+        self._qmp: QMPClient | None = None
+
+    @property
+    def connected(self) -> bool:
+        """Whether commands can be sent now."""
+        return self._qmp is not None and self._qmp.runstate == Runstate.RUNNING
+
+    def alive(self) -> bool:
+        """Whether the process is there and is ours (a zombie is not)."""
+        return self.pid is not None and _is_ours(self.pid, self.files.qmp)
+
+    async def spawn(self, arguments: Sequence[str]) -> None:
+        """Start the process and connect. Raises what QEMU says is wrong with its arguments."""
+        self.files.check()
+        with translated():
+            self.pid = await asyncio.to_thread(self._spawn, arguments)
+            try:
+                async with asyncio.timeout(self._settings.start_timeout_seconds):
+                    while not await self._try_connect():  # noqa: ASYNC110  # another process gives us no event
+                        await asyncio.sleep(0.002)
+            except TimeoutError:
+                await self.kill()
+                raise Transient(
+                    f"the storage daemon did not start within {self._settings.start_timeout_seconds:g} s; "
+                    f"its log is {self.files.log}"
+                ) from None
+
+    async def connect(self) -> None:
+        """Connect to a process that runs already. Raises Transient if it does not answer."""
+        await self.disconnect()
+        qmp = QMPClient(self.files.key)
+        try:
+            async with asyncio.timeout(self._settings.qmp_timeout_seconds):
+                await qmp.connect(str(self.files.qmp))
+        except (TimeoutError, QMPError, OSError) as error:
+            raise self._silent() from error
+        self._qmp = qmp
+
+    async def disconnect(self) -> None:
+        """Let go of the connection; the process goes on."""
+        qmp, self._qmp = self._qmp, None
+        if qmp is not None:
+            with contextlib.suppress(TimeoutError, QMPError, OSError, EOFError):
+                async with asyncio.timeout(1):
+                    await qmp.disconnect()
+
+    async def wait_lost(self) -> None:
+        """Return when there is no connection (any more)."""
+        while (qmp := self._qmp) is not None and qmp.runstate == Runstate.RUNNING:
+            await qmp.runstate_changed()
+
+    async def execute(self, command: str, arguments: Mapping[str, object] | None = None) -> Any:
+        """Carry out one QMP command and return its answer. Raises OutcomeUnknown if none comes in time."""
+        if self._qmp is None or not self.connected:
+            raise Transient("the storage daemon is not connected")
+        with translated():
+            try:
+                async with asyncio.timeout(self._settings.qmp_timeout_seconds):
+                    return await self._qmp.execute(command, arguments)
+            except TimeoutError:
+                raise OutcomeUnknown(f"{self._silent().reason} ({command})") from None
+
+    async def stop(self) -> None:
+        """End the process, in good order if it can; flushed data is safe either way."""
+        if self.alive() and self.connected:
+            with contextlib.suppress(EngineError):
+                await self.execute("quit")
+                await self._wait_gone(self._settings.stop_timeout_seconds)
+        await self.disconnect()
+        await self.kill()
+        await asyncio.to_thread(self.files.remove)
+
+    async def kill(self) -> None:
+        """End the process at once."""
+        await self.disconnect()
+        if self.pid is not None and self.alive():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+            if not await self._wait_gone(self._settings.stop_timeout_seconds):
+                raise Transient(f"the storage daemon (pid {self.pid}) cannot be killed: the disk under it may hang")
+        self.pid = None
+
+    async def _wait_gone(self, seconds: float) -> bool:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self.alive():  # noqa: ASYNC110  # another process gives us no event
+                    await asyncio.sleep(0.002)
+        return not self.alive()
+
+    async def _try_connect(self) -> bool:
+        if not self.alive():
+            text = await asyncio.to_thread(_last_line, self.files.log)
+            raise from_qemu(text.removeprefix(f"{_PROGRAM}: ") or "the storage daemon ended at its start")
+        if not self.files.qmp.exists():
+            return False
+        qmp = QMPClient(self.files.key)
+        try:
+            await qmp.connect(str(self.files.qmp))
+        except (QMPError, OSError):
+            return False
+        self._qmp = qmp
+        return True
+
+    def _spawn(self, arguments: Sequence[str]) -> int:
+        files = self.files
+        for path in (files.qmp, files.nbd, files.pid):
+            path.unlink(missing_ok=True)
+        if files.log.exists() and files.log.stat().st_size > _LOG_BYTES_MAX:
+            files.log.unlink()
+        command = [
+            "/bin/sh", "-c", _LAUNCH, str(self._settings.open_files), _PROGRAM,
+            "--chardev", f"socket,path={_escaped(files.qmp)},server=on,wait=off,id=qmp0", "--monitor", "chardev=qmp0",
+            "--pidfile", str(files.pid), *arguments,
+        ]  # fmt: skip
+        to_log = (1, str(files.log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        return os.posix_spawn(
+            "/bin/sh", command, os.environ, setsid=True,
+            file_actions=[(os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0), (os.POSIX_SPAWN_OPEN, *to_log),
+                          (os.POSIX_SPAWN_DUP2, 1, 2)],
+        )  # fmt: skip
+
+    def _silent(self) -> Transient:
+        return Transient(
+            f"the storage daemon (pid {self.pid}) does not answer within {self._settings.qmp_timeout_seconds:g} s: it, "
+            "or the disk under it, hangs; it goes on by itself when that ends, or kill it and it is started anew"
+        )
+
+
+def find_running(folder: Path) -> dict[Path, int]:
+    """Return the daemons that run from this folder, by the path of their QMP socket."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            for word in _command_line(int(entry.name)):
+                if word.startswith(f"socket,path={_escaped(folder)}/"):
+                    path = word.removeprefix("socket,path=").split(",server=on")[0].replace(",,", ",")
+                    found[Path(path)] = int(entry.name)
+    return {path: pid for path, pid in found.items() if _is_ours(pid, path)}
+
+
+def _is_ours(pid: int, qmp: Path) -> bool:
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
+    words = _command_line(pid)
+    if words == [""]:  # a zombie; or, for a moment, a process that is being replaced by the program it runs
+        return _state(pid) not in {"Z", "X", ""}
+    return any(word.startswith(f"socket,path={_escaped(qmp)},") for word in words)
+
+
+def _command_line(pid: int) -> list[str]:
+    """Return the process's words; none for a process that is gone."""
+    try:
+        return os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).split("\0")
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return []
+
+
+def _state(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def _escaped(path: Path) -> str:
+    return str(path).replace(",", ",,")
+
+
+def _last_line(path: Path) -> str:
+    try:
+        lines = path.read_text(errors="replace").strip().splitlines()
+    except FileNotFoundError:
+        return ""
+    return lines[-1] if lines else ""

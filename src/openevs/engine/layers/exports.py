@@ -1,0 +1,127 @@
+"""How a volume is served: QEMU's words for its layers and its NBD server, and the facts a client needs."""
+
+import json
+import os
+import secrets
+import socket
+from collections.abc import Mapping, Sequence, Set
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from openevs.domain.ids import VolumeId
+from openevs.engine.errors import Transient
+from openevs.engine.layers.daemon import RunFiles
+from openevs.engine.layers.graph import LayerId
+from openevs.engine.layers.manifest import Export, Manifest
+from openevs.engine.layers.settings import LayersSettings
+from openevs.engine.port import ExportFacts, ExportSpec
+
+EXPORT_ID: Final = "e"
+TLS_USERNAME: Final = "openevs"
+_PSK_BYTES: Final = 32
+
+
+def node_name(layer: LayerId) -> str:
+    """Return the layer's name within a daemon; QEMU allows 31 characters."""
+    return "l" + layer.replace("-", "")[:30]
+
+
+def node_options(
+    layer: LayerId, path: Path, settings: LayersSettings, *, direct: bool, writable: bool, backing: LayerId | None
+) -> dict[str, Any]:
+    """Return the `blockdev-add` options that open the layer; without `backing` the chain below is left closed."""
+    return {
+        "driver": "qcow2",
+        "node-name": node_name(layer),
+        "read-only": not writable,
+        "discard": "unmap",
+        "detect-zeroes": "off",
+        "l2-cache-size": settings.head_l2_cache_bytes if writable else settings.backing_l2_cache_bytes,
+        "l2-cache-entry-size": 4096,
+        "cache-clean-interval": settings.cache_clean_seconds,
+        "backing": node_name(backing) if backing else None,
+        "file": {
+            "driver": "file",
+            "filename": str(path),
+            "aio": settings.aio,
+            "discard": "unmap",
+            "cache": {"direct": direct},
+        },
+    }
+
+
+def command_line(
+    manifest: Manifest,
+    export: Export,
+    chain: Sequence[LayerId],
+    options: Mapping[LayerId, dict[str, Any]],
+    files: RunFiles,
+) -> list[str]:
+    """Return the daemon's arguments: the whole chain from the lowest layer up, and the server."""
+    words = []
+    for layer in reversed(chain):
+        words += ["--blockdev", json.dumps(options[layer])]
+    if export.transport == "unix":
+        words += ["--nbd-server", _json(addr={"type": "unix", "path": str(files.nbd)})]
+    else:
+        credentials = {"qom-type": "tls-creds-psk", "id": "tls0", "endpoint": "server", "dir": str(files.tls)}
+        address = {"type": "inet", "host": export.host, "port": str(export.port)}
+        words += ["--object", json.dumps(credentials), "--nbd-server", _json(addr=address, tls="tls0")]
+    return [*words, "--export", json.dumps({
+        "type": "nbd", "id": EXPORT_ID, "node-name": node_name(manifest.head), "name": str(manifest.volume_id),
+        "writable": not export.read_only,
+    })]  # fmt: skip
+
+
+def _json(addr: dict[str, Any], tls: str | None = None) -> str:
+    words: dict[str, Any] = {"addr": addr, "max-connections": 0}
+    return json.dumps(words | ({"tls-creds": tls} if tls else {}))
+
+
+def planned(spec: ExportSpec, settings: LayersSettings, taken_ports: Set[int]) -> Export:
+    """Return how the volume is to be served from now on: with TCP, a free port and a fresh key. Blocking."""
+    if spec.transport == "unix":
+        return Export("unix", spec.read_only)
+    for port in range(settings.tcp_first_port, settings.tcp_last_port + 1):
+        if port not in taken_ports and _is_free(settings.tcp_host, port):
+            return Export("tcp", spec.read_only, settings.tcp_host, port, secrets.token_hex(_PSK_BYTES))
+    raise Transient(f"no TCP port is free from {settings.tcp_first_port} to {settings.tcp_last_port}")
+
+
+def write_key(export: Export, files: RunFiles) -> None:
+    """Put the key where the daemon reads it; only we may read it too. Blocking."""
+    if export.psk_hex is None:
+        return
+    files.tls.mkdir(mode=0o700, exist_ok=True)
+    path = files.tls / "keys.psk"
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(f"{TLS_USERNAME}:{export.psk_hex}\n")
+
+
+def facts(volume_id: VolumeId, export: Export, files: RunFiles) -> ExportFacts:
+    """Return what a client needs to connect."""
+    name = quote(volume_id, safe="")
+    if export.transport == "unix":
+        uri = f"nbd+unix:///{name}?socket={quote(str(files.nbd))}"
+        return ExportFacts(
+            volume_id, uri, "unix", export.read_only, socket_path=str(files.nbd), export_name=str(volume_id)
+        )
+    host = f"[{export.host}]" if export.host and ":" in export.host else export.host
+    return ExportFacts(
+        volume_id, f"nbds://{TLS_USERNAME}@{host}:{export.port}/{name}", "tcp", export.read_only,
+        host=export.host, port=export.port, export_name=str(volume_id),
+        tls_username=TLS_USERNAME, tls_psk_hex=export.psk_hex,
+    )  # fmt: skip
+
+
+def _is_free(host: str, port: int) -> bool:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True

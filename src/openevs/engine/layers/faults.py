@@ -1,0 +1,74 @@
+"""From what the system and QEMU report to the engine's errors. One table, used at one edge: `translated`."""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from qemu.qmp import ExecInterruptedError, ExecuteError, QMPError
+
+from openevs.engine import errors
+from openevs.engine.layers.graph import MissingLayerError
+from openevs.engine.layers.manifest import ManifestError
+from openevs.engine.layers.qcow2 import Qcow2Error
+
+_FULL: Final = {errno.ENOSPC, errno.EDQUOT}
+_PASSING: Final = {
+    errno.EAGAIN, errno.EINTR, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EBUSY, errno.ETIMEDOUT,
+    errno.ECONNREFUSED, errno.ECONNRESET, errno.EPIPE, errno.ENOTCONN, errno.EADDRINUSE,
+}  # fmt: skip
+
+_QEMU_SAYS: Final[tuple[tuple[str, type[errors.EngineError]], ...]] = (  # the first that fits
+    ("Failed to get", errors.Transient),
+    ("Too many open files", errors.Transient),
+    ("No space left", errors.NoSpace),
+    ("Disk quota exceeded", errors.NoSpace),
+    ("Image is corrupt", errors.Broken),
+    ("not in qcow2 format", errors.Broken),
+    ("Could not open", errors.Broken),
+    ("Could not read", errors.Broken),
+    ("Input/output error", errors.Broken),
+)
+
+
+def from_os_error(error: OSError) -> errors.EngineError:
+    """Return the engine error for a failed system call."""
+    where = f" ({error.filename})" if error.filename else ""
+    text = f"{error.strerror or error}{where}"
+    if error.errno in _FULL:
+        return errors.NoSpace(f"the pool is full: {text}")
+    if error.errno in _PASSING or isinstance(error, TimeoutError | ConnectionError):
+        return errors.Transient(text)
+    return errors.Broken(f"storage cannot be used: {text}")
+
+
+def from_qemu(text: str) -> errors.EngineError:
+    """Return the engine error for a sentence of QEMU's."""
+    for words, kind in _QEMU_SAYS:
+        if words in text:
+            return kind(f"QEMU: {text}")
+    return errors.Transient(f"QEMU refused: {text}")
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Let only engine errors out of the block."""
+    try:
+        yield
+    except errors.EngineError:
+        raise
+    except OSError as error:
+        raise from_os_error(error) from error
+    except MissingLayerError as error:
+        raise errors.Broken(
+            f"layer {error.layer}.qcow2 is missing or damaged; restore it to the pool's folder 'layers', or delete "
+            "what needs it"
+        ) from error
+    except (Qcow2Error, ManifestError) as error:
+        raise errors.Broken(str(error)) from error
+    except ExecuteError as error:
+        raise from_qemu(str(error)) from error
+    except ExecInterruptedError as error:
+        raise errors.OutcomeUnknown("the storage daemon went away while it carried out a command") from error
+    except QMPError as error:
+        raise errors.Transient(f"the storage daemon cannot be reached: {error}") from error

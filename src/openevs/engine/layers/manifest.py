@@ -1,0 +1,124 @@
+"""The manifest: the one file that says what a volume is. Writing it is the one commit point of every method.
+
+Manifests hold layer ids; which layer hangs on which is written in the layers themselves.
+"""
+
+import os
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from openevs.domain.ids import SnapshotId, VolumeId
+from openevs.engine.layers.graph import LayerId
+
+
+class ManifestError(ValueError):
+    """The manifest cannot be read; the text names the file."""
+
+
+class Snapshot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A snapshot: a frozen layer, and when it was frozen."""
+
+    layer: LayerId
+    size_bytes: int
+    taken_at: datetime
+    labels: dict[str, str] = {}
+    cut_ms: float | None = None
+    stall_ms: float | None = None
+    cut_pending: bool = False
+    """The intent is written, the daemon may not have cut yet. Cleared lazily: a daemon whose active layer is the
+    manifest's head has cut."""
+
+
+class Export(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the volume is served. Kept here, so that a daemon that died comes back at the same address."""
+
+    transport: Literal["unix", "tcp"]
+    read_only: bool = False
+    host: str | None = None
+    port: int | None = None
+    psk_hex: str | None = None
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A volume."""
+
+    volume_id: VolumeId
+    size_bytes: int
+    head: LayerId
+    labels: dict[str, str] = {}
+    applied_token: int = 0
+    snapshots: dict[SnapshotId, Snapshot] = {}
+    export: Export | None = None
+    generation: int = 0
+    """Counts the writes of this file, for people who compare two copies."""
+    format: int = 1
+
+    def layers(self) -> set[LayerId]:
+        """Return the layers that this volume points at."""
+        return {self.head, *(snapshot.layer for snapshot in self.snapshots.values())}
+
+    def layer_of(self, object_id: VolumeId | SnapshotId) -> LayerId:
+        """Return the layer on top of which the bytes of the volume, or of this snapshot of it, are."""
+        snapshot = self.snapshots.get(SnapshotId(object_id))
+        return snapshot.layer if snapshot else self.head
+
+    def pending(self) -> bool:
+        """Say whether the cut of some snapshot is not known to have been made."""
+        return any(snapshot.cut_pending for snapshot in self.snapshots.values())
+
+    def moved(self, old: LayerId, new: LayerId) -> "Manifest":
+        """Return the manifest with `new` in the place of `old`."""
+        snapshots = {
+            key: msgspec.structs.replace(value, layer=new) if value.layer == old else value
+            for key, value in self.snapshots.items()
+        }
+        return msgspec.structs.replace(self, head=new if self.head == old else self.head, snapshots=snapshots)
+
+
+def encode(manifest: Manifest) -> bytes:
+    """Return the manifest as the text of its file: readable, ends with a newline."""
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
+
+
+def read(path: Path) -> Manifest:
+    """Read a manifest. Raises OSError, ManifestError."""
+    try:
+        manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
+    except msgspec.DecodeError as error:
+        raise ManifestError(f"{path}: {error}") from None
+    if manifest.format != 1:
+        raise ManifestError(f"{path} has format {manifest.format}; this version knows format 1")
+    if path.name != f"{manifest.volume_id}.json":
+        raise ManifestError(f"{path} describes another volume: {manifest.volume_id}")
+    return manifest
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Put `data` at `path` on stable storage, wholly or not at all. Raises OSError (then the old file stands)."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(file, view) :]
+            os.fsync(file)
+        finally:
+            os.close(file)
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Make what was created, renamed or removed in the folder last. Raises OSError."""
+    file = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)

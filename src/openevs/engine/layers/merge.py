@@ -1,0 +1,302 @@
+"""Giving space back: merging layers that nothing needs any more, and removing those that nothing reaches.
+
+A merge of `upper` down into `lower` (on which only `upper` hangs, and at which nothing points) goes:
+
+1. copy upper's content into lower, by a job of the daemon that has both open, or by `qemu-img commit` if none has.
+   What it changes in lower is hidden by upper: until it is whole the pool is as it was, and it may be broken off;
+2. flush lower and note `upper.merged`: lower now holds all that upper shows. From here it only goes forward;
+3. let everything that pointed at upper point at lower: headers of the layers above, manifests;
+4. remove upper and the note.
+
+A live head is never copied down while it is written: the switch from it to the layer below cannot be made at one
+instant with the manifest. It is frozen by an empty head first, and merged as any other layer.
+Layers open in several daemons are not written. Callers never wait for a copy: `release` breaks it off.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any
+
+import structlog
+
+from openevs.engine.errors import EngineError
+from openevs.engine.layers import graph
+from openevs.engine.layers.core import Core, Volume
+from openevs.engine.layers.daemon import Daemon
+from openevs.engine.layers.exports import node_name
+from openevs.engine.layers.faults import from_qemu, translated
+from openevs.engine.layers.graph import LayerId, Merge
+from openevs.engine.layers.serving import Serving
+from openevs.engine.layers.tool import run_tool
+
+_log = structlog.get_logger()
+
+
+class Merger:
+    """Does the background work of one core, one merge at a time."""
+
+    def __init__(self, core: Core, forget: Callable[[LayerId], Awaitable[None]]) -> None:
+        self._core = core
+        self._forget = forget
+        """Ends the reading of a layer that is about to be written or removed."""
+        self.serving = Serving(core, self.release)
+        self._noted: dict[LayerId, LayerId] = {}
+        """Merges whose copy is whole: upper → lower. They are finished before anything is merged anew."""
+        self._failed: dict[Merge, float] = {}
+        """When a merge that could not be done may be tried again."""
+        self._copy: asyncio.Task[object] | None = None
+        self._copying: Merge | None = None
+        self._ended = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._stopping = False
+        self._loop: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to work in the background."""
+        self._loop = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """Break off what is being done; it is begun anew by the next process."""
+        self._stopping = True
+        while self._loop is not None and not self._loop.done():
+            self._core.bell.set()
+            await self._break_off()
+            await asyncio.wait({self._loop}, timeout=0.02)
+
+    async def release(self, volume: Volume) -> None:
+        """Return when no merge touches the layers of this volume (wants its lock held, or its layers reserved)."""
+        with contextlib.suppress(graph.MissingLayerError):
+            await self.release_layers(self._core.chain(volume.manifest.head))
+        await self._move_noted()
+
+    async def release_layers(self, layers: Iterable[LayerId]) -> None:
+        """Return when no merge touches these layers."""
+        merge = self._copying
+        if merge is not None and not {merge.lower, merge.upper}.isdisjoint(layers):
+            _log.info("merge_broken_off", upper=merge.upper, lower=merge.lower)
+            await self._break_off()
+
+    async def settle(self) -> None:
+        """Return when a look at everything has found nothing to do."""
+        self._idle.clear()
+        self._core.bell.set()
+        await self._idle.wait()
+
+    async def finish_noted(self) -> None:
+        """Go on with the merges whose copy was whole when an earlier process ended."""
+        self._noted |= await asyncio.to_thread(self._core.pool.read_merged)
+        await self._move_noted()
+
+    async def remove_orphans(self) -> None:
+        """Remove the layers that nothing reaches."""
+        if self._core.keep_orphans:
+            return
+        async with self._core.graph.alone():
+            found = graph.orphans(self._core.parents, self._core.pinned()) - set(self._core.reserved)
+            for layer in found:
+                del self._core.parents[layer]
+        for layer in sorted(found):
+            _log.info("layer_removed", layer=layer)
+            await self._forget(layer)
+            await asyncio.to_thread(self._core.pool.remove_layer, layer)
+
+    async def _run(self) -> None:
+        while not self._stopping:
+            self._core.bell.clear()
+            try:
+                with translated():
+                    while not self._stopping and await self._pass():
+                        pass
+            except EngineError as error:
+                _log.warning("background_work_failed", reason=error.reason)
+            if not self._core.bell.is_set():
+                self._idle.set()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._core.settings.merge_retry_seconds):
+                    await self._core.bell.wait()
+
+    async def _pass(self) -> bool:
+        """Do one thing; say whether there may be more."""
+        await self.remove_orphans()
+        await self._move_noted()
+        if not self._core.settings.merge or self._core.keep_orphans:
+            return False
+        now, tried = time.monotonic(), graph.merges(self._core.parents, self._core.pinned())
+        for merge in tried:
+            if self._failed.get(merge, 0) <= now and await self._may_begin(merge):
+                try:
+                    return await self._merge(merge)
+                except EngineError as error:
+                    self._failed[merge] = now + self._core.settings.merge_retry_seconds
+                    _log.warning("merge_failed", upper=merge.upper, lower=merge.lower, reason=error.reason)
+                    return True
+        self._failed = {merge: at for merge, at in self._failed.items() if merge in tried}
+        return False
+
+    def _open_in(self, merge: Merge) -> list[Volume]:
+        """Return the served volumes whose chains hold the lower layer (then they hold the upper one too)."""
+        return [
+            volume
+            for volume in self._core.volumes.values()
+            if (volume.manifest.export or volume.daemon) and merge.lower in self._core.chain(volume.manifest.head)
+        ]
+
+    async def _may_begin(self, merge: Merge) -> bool:
+        core, layers = self._core, {merge.lower, merge.upper}
+        if not layers.isdisjoint(core.reserved) or not layers.isdisjoint({*self._noted, *self._noted.values()}):
+            return False
+        served = self._open_in(merge)
+        if len(served) > 1:
+            return False
+        upper_bytes = await asyncio.to_thread(core.pool.allocated_bytes, merge.upper)
+        if served and merge.upper == served[0].manifest.head and upper_bytes < core.settings.merge_head_bytes:
+            return False
+        _, free_bytes = await asyncio.to_thread(core.pool.room)
+        return free_bytes >= upper_bytes + core.settings.merge_reserve_bytes
+
+    async def _merge(self, merge: Merge) -> bool:
+        start = time.perf_counter()
+        await self._forget(merge.lower)
+        if served := self._open_in(merge):
+            done = await self._merge_live(merge, served[0])
+        else:
+            done = await self._merge_detached(merge)
+        if done:
+            took_ms = round((time.perf_counter() - start) * 1e3, 1)
+            _log.info("layers_merged", upper=merge.upper, lower=merge.lower, live=bool(served), took_ms=took_ms)
+        return True
+
+    async def _merge_live(self, merge: Merge, volume: Volume) -> bool:
+        async with volume.lock:
+            if volume.manifest.export is None or not self._still_due(merge):
+                return False
+            daemon = await self.serving.ensure_running(volume)
+            if merge.upper == volume.manifest.head:
+                await self.serving.push_head(volume, daemon)
+                self.serving.tidy(volume)
+                return False
+            job_id = f"merge-{merge.upper}"
+            await daemon.execute("block-commit", {
+                "job-id": job_id, "device": node_name(volume.manifest.head), "auto-finalize": False,
+                "auto-dismiss": False, "top-node": node_name(merge.upper), "base-node": node_name(merge.lower),
+                "backing-file": self._core.pool.layer_path(merge.lower).name,
+            })  # fmt: skip
+            copy = self._begin(merge, self._wait_and_lock(volume, daemon, job_id))
+        try:
+            copied = False
+            try:
+                copied = await self._copied(copy)
+            finally:
+                if not copied:
+                    await self._cancel_job(daemon, job_id)
+            if copied:
+                try:  # `_wait_and_lock` has left us the volume's lock
+                    await self._finish_live(merge, volume, daemon, job_id)
+                finally:
+                    volume.lock.release()
+        finally:
+            self._end()
+        return copied
+
+    async def _wait_and_lock(self, volume: Volume, daemon: Daemon, job_id: str) -> None:
+        await self.serving.wait_job(daemon, job_id, "pending", "concluded")
+        await volume.lock.acquire()
+
+    async def _finish_live(self, merge: Merge, volume: Volume, daemon: Daemon, job_id: str) -> None:
+        core, lower = self._core, merge.lower
+        job = await self.serving.wait_job(daemon, job_id, "pending", "concluded")
+        if job["status"] == "pending":
+            # Finalizing writes the header of the layer above; what it will rely on must be on stable storage before.
+            # QMP has no flush. Opening a node anew, with the options it has, does flush it.
+            options = self.serving.options(lower, writable=True, backing=core.parents[lower])
+            await daemon.execute("blockdev-reopen", {"options": [options]})
+            await asyncio.to_thread(core.pool.note_merged, merge.upper, lower)
+            self._noted[merge.upper] = lower
+            volume.unsure = True
+            await daemon.execute("job-finalize", {"id": job_id})
+            job = await self.serving.wait_job(daemon, job_id, "concluded")
+        await daemon.execute("job-dismiss", {"id": job_id})
+        volume.unsure = False
+        if "error" in job:
+            await asyncio.to_thread(core.pool.forget_merged, merge.upper)
+            self._noted.pop(merge.upper, None)
+            raise from_qemu(job["error"])
+        await asyncio.to_thread(core.reread_parents, core.chain(volume.manifest.head))
+        await daemon.execute("blockdev-del", {"node-name": node_name(merge.upper)})
+        await self._move_noted()
+
+    async def _cancel_job(self, daemon: Daemon, job_id: str) -> None:
+        with contextlib.suppress(EngineError):
+            await daemon.execute("job-cancel", {"id": job_id})
+            await self.serving.wait_job(daemon, job_id, "concluded")
+            await daemon.execute("job-dismiss", {"id": job_id})
+
+    async def _merge_detached(self, merge: Merge) -> bool:
+        path = self._core.pool.layer_path(merge.upper)
+        copy = self._begin(merge, run_tool("qemu-img", "commit", "-q", "-d", "-f", "qcow2", str(path)))
+        try:
+            if not await self._copied(copy):
+                return False
+            await asyncio.to_thread(self._core.pool.note_merged, merge.upper, merge.lower)
+            self._noted[merge.upper] = merge.lower
+            await self._move_noted()
+        finally:
+            self._end()
+        return True
+
+    async def _move_noted(self) -> None:
+        """Let everything that points at a merged layer point at the one that took its place."""
+        for upper, lower in list(self._noted.items()):
+            async with self._core.graph.alone():
+                if upper in self._noted and not self._is_open(upper):
+                    await self._move(upper, lower)
+
+    async def _move(self, upper: LayerId, lower: LayerId) -> None:
+        core = self._core
+        if upper in core.parents:
+            for layer in [layer for layer, parent in core.parents.items() if parent == upper]:
+                await asyncio.to_thread(core.pool.replace_parent, layer, lower)
+                core.parents[layer] = lower
+            for volume in core.volumes.values():
+                if upper in volume.manifest.layers():
+                    moved = volume.manifest.moved(upper, lower)
+                    await core.commit(volume, head=moved.head, snapshots=moved.snapshots)
+            del core.parents[upper]
+        await self._forget(upper)
+        await asyncio.to_thread(core.pool.remove_layer, upper)
+        del self._noted[upper]
+
+    def _is_open(self, layer: LayerId) -> bool:
+        """Say whether a daemon has the layer in its chain: it would write its own idea of the header above it."""
+        return any(
+            layer in self._core.chain(volume.manifest.head)
+            for volume in self._core.volumes.values()
+            if volume.daemon and volume.daemon.alive()
+        )
+
+    def _still_due(self, merge: Merge) -> bool:
+        return merge in graph.merges(self._core.parents, self._core.pinned())
+
+    def _begin(self, merge: Merge, copy: Coroutine[Any, Any, object]) -> asyncio.Task[object]:
+        self._copying, self._copy = merge, asyncio.create_task(copy)
+        self._ended.clear()
+        return self._copy
+
+    async def _copied(self, copy: asyncio.Task[object]) -> bool:
+        """Wait for the copy; say whether it is whole (not: broken off). Raises what the copy raised."""
+        await asyncio.wait({copy})
+        if copy.cancelled():
+            return False
+        copy.result()
+        return True
+
+    def _end(self) -> None:
+        self._copying = self._copy = None
+        self._ended.set()
+
+    async def _break_off(self) -> None:
+        if self._copy is not None:
+            self._copy.cancel()
+            await self._ended.wait()

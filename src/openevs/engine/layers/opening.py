@@ -1,0 +1,121 @@
+"""What an engine has while it is open, and how it gets there: believe the pool, then find who still serves from it."""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import msgspec
+import structlog
+
+from openevs.domain.ids import VolumeId
+from openevs.engine.errors import EngineError
+from openevs.engine.layers.core import Core, Volume, run_key
+from openevs.engine.layers.daemon import Daemon, RunFiles, find_running
+from openevs.engine.layers.faults import translated
+from openevs.engine.layers.graph import MissingLayerError
+from openevs.engine.layers.merge import Merger
+from openevs.engine.layers.pool import Pool, parent_of
+from openevs.engine.layers.reads import Readers
+from openevs.engine.layers.settings import LayersSettings
+
+_log = structlog.get_logger()
+
+
+@dataclass(eq=False, slots=True)
+class Opened:
+    """The parts of an open engine."""
+
+    core: Core
+    merger: Merger
+    readers: Readers
+
+    @classmethod
+    async def make(cls, pool_folder: Path, run_folder: Path, settings: LayersSettings) -> Self:
+        """Lock and read the pool, take over its daemons, finish what was begun, and start the background work."""
+        pool = Pool(pool_folder, settings.cluster_bits)
+        await asyncio.to_thread(pool.open)
+        try:
+            await asyncio.to_thread(run_folder.mkdir, mode=0o700, parents=True, exist_ok=True)
+            core = Core(settings, pool, run_folder)
+            await asyncio.to_thread(_load, core)
+            readers = Readers(run_folder, settings.reader_idle_seconds)
+            opened = cls(core, Merger(core, readers.drop), readers)
+            await opened._take_over()
+        except BaseException:
+            pool.close()
+            raise
+        opened.merger.start()
+        return opened
+
+    async def close(self) -> None:
+        """Let go; served volumes go on being served."""
+        await self.merger.stop()
+        for volume in self.core.volumes.values():
+            async with volume.lock:
+                try:
+                    with translated():
+                        await self.merger.serving.write_facts(volume)
+                except EngineError as error:
+                    _log.warning("facts_not_written", volume_id=volume.manifest.volume_id, reason=error.reason)
+                await self.merger.serving.let_go(volume)
+                if volume.daemon is not None:
+                    await volume.daemon.disconnect()
+        await self.readers.close()
+        self.core.pool.close()
+
+    async def _take_over(self) -> None:
+        core = self.core
+        running = await asyncio.to_thread(find_running, core.run_folder)
+        for volume in core.volumes.values():
+            if (pid := running.pop(volume.files.qmp, None)) is not None:
+                volume.daemon = Daemon(volume.files, core.settings, pid)
+        for qmp, pid in running.items():
+            if qmp.name.startswith(run_key(core.pool.pool_id, VolumeId(""))):
+                _log.warning("daemon_without_volume_killed", pid=pid)
+                await Daemon(RunFiles(qmp.parent, qmp.stem), core.settings, pid).stop()
+        found = [volume for volume in core.volumes.values() if volume.daemon is not None]
+        # In this order: a merge that is whole must be known to the daemons that live, and be finished before the
+        # others are started, for a daemon writes the headers that it has open as it read them.
+        await self._serve(volume for volume in found)
+        await self.merger.finish_noted()
+        await self._serve(volume for volume in core.volumes.values() if volume not in found)
+        await self.merger.remove_orphans()
+
+    async def _serve(self, volumes: Iterable[Volume]) -> None:
+        await asyncio.gather(*(self._serve_one(volume) for volume in volumes))
+
+    async def _serve_one(self, volume: Volume) -> None:
+        serving = self.merger.serving
+        async with volume.lock:
+            try:
+                if volume.manifest.export is not None:
+                    await serving.ensure_running(volume)
+                elif volume.daemon is not None:
+                    await serving.stop(volume)
+                elif volume.manifest.pending():
+                    serving.cut_is_made(volume)
+            except EngineError as error:  # the others are served; this one is tried again for as long as we are open
+                _log.error("volume_not_served", volume_id=volume.manifest.volume_id, reason=error.reason)
+
+
+def _load(core: Core) -> None:
+    """Read manifests and layers. Blocking."""
+    core.direct = core.settings.direct_io and core.pool.supports_direct_io()
+    headers, damaged = core.pool.read_layers()
+    core.parents = {layer: parent_of(header) for layer, header in headers.items()}
+    for made in core.pool.read_manifests().values():
+        volume = core.add(made)
+        head = headers.get(made.head)
+        if head is not None and head.size_bytes > made.size_bytes:  # growing had got half-way
+            volume.manifest = msgspec.structs.replace(made, size_bytes=head.size_bytes)
+            volume.dirty = True
+    for reason in damaged:
+        _log.error("layer_damaged", reason=reason)
+    for layer in core.pinned():
+        try:
+            core.chain(layer)
+        except MissingLayerError as error:
+            core.keep_orphans = True
+            _log.error("layer_missing", layer=error.layer, needed_by=layer)

@@ -1,0 +1,210 @@
+"""The pool's folder: one lock, manifests, layers. Blocking; the engine calls it in threads.
+
+pool.json                  format and id of the pool
+lock                       held (flock) by the one process that uses the pool
+volumes/<volume>.json      manifests
+layers/<layer>.qcow2       layers; immutable unless they are a volume's head
+layers/<layer>.merged      this layer's content is wholly in the layer named inside, which is to take its place
+"""
+
+import fcntl
+import os
+import re
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+
+from openevs.domain.ids import VolumeId
+from openevs.engine.errors import Broken, Mismatch
+from openevs.engine.layers import manifest as manifests
+from openevs.engine.layers import qcow2
+from openevs.engine.layers.graph import LayerId
+from openevs.engine.layers.manifest import Manifest
+
+_log = structlog.get_logger()
+_SAFE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_LAYER_FILE: Final = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.qcow2")
+
+
+class _PoolFile(msgspec.Struct, frozen=True):
+    pool_id: str
+    format: int = 1
+
+
+def new_layer_id() -> LayerId:
+    """Return the id of a layer that does not exist yet."""
+    return LayerId(str(uuid.uuid4()))
+
+
+def parent_of(header: qcow2.Header) -> LayerId | None:
+    """Return the layer that a header names as its parent. Raises Qcow2Error for a name that is not a layer's."""
+    if header.parent is None:
+        return None
+    if not (match := _LAYER_FILE.fullmatch(header.parent)):
+        raise qcow2.Qcow2Error(f"a layer names {header.parent!r} as its parent, which is no layer's name")
+    return LayerId(match[1])
+
+
+class Pool:
+    """One pool. Methods raise OSError, ManifestError, Qcow2Error, Broken."""
+
+    def __init__(self, folder: Path, cluster_bits: int) -> None:
+        self.folder = folder
+        self.pool_id = ""
+        self.layers = folder / "layers"
+        self.volumes = folder / "volumes"
+        self._cluster_bits = cluster_bits
+        self._lock: int | None = None
+
+    def open(self) -> None:
+        """Take the lock; make an empty folder a pool."""
+        if not self.folder.is_dir():
+            raise Broken(f"there is no pool at {self.folder}: create the folder, or mount the disk that holds it")
+        lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            raise Broken(f"another process uses the pool at {self.folder}: stop it first") from None
+        self._lock = lock
+        try:
+            self._identify()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Let go of the lock; may be called twice."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def layer_path(self, layer: LayerId) -> Path:
+        """Return where the layer is or would be."""
+        return self.layers / f"{layer}.qcow2"
+
+    def check_name(self, name: str) -> None:
+        """Refuse an id that cannot be a file's name. Raises Mismatch."""
+        if not _SAFE_NAME.fullmatch(name):
+            raise Mismatch(f"{name!r} cannot be an id: letters, digits, '-' and '_' only, at most 64")
+
+    def read_manifests(self) -> dict[VolumeId, Manifest]:
+        """Return every volume; remove what an unfinished write left."""
+        found = {}
+        for path in self.volumes.iterdir():
+            if path.name.endswith(".tmp"):
+                path.unlink(missing_ok=True)
+            elif path.suffix == ".json":
+                manifest = manifests.read(path)
+                found[manifest.volume_id] = manifest
+        return found
+
+    def write_manifest(self, manifest: Manifest) -> None:
+        """Commit."""
+        manifests.write_atomically(self.volumes / f"{manifest.volume_id}.json", manifests.encode(manifest))
+
+    def remove_manifest(self, volume_id: VolumeId) -> None:
+        """Commit that the volume does not exist."""
+        (self.volumes / f"{volume_id}.json").unlink(missing_ok=True)
+        manifests.sync_folder(self.volumes)
+
+    def read_layers(self) -> tuple[dict[LayerId, qcow2.Header], list[str]]:
+        """Return the headers of all layers, and a sentence about each that cannot be read."""
+        found, damaged = {}, []
+        for path, layer in self._layer_files():
+            try:
+                found[layer] = qcow2.read_header(path)
+                parent_of(found[layer])
+            except (qcow2.Qcow2Error, OSError) as error:
+                found.pop(layer, None)
+                damaged.append(str(error))
+        return found, damaged
+
+    def read_parent(self, layer: LayerId) -> LayerId | None:
+        """Return the layer that this one hangs on."""
+        return parent_of(qcow2.read_header(self.layer_path(layer)))
+
+    def create_layer(self, layer: LayerId, size_bytes: int, parent: LayerId | None) -> None:
+        """Make an empty layer, on stable storage."""
+        name = self.layer_path(parent).name if parent else None
+        qcow2.write_empty(self.layer_path(layer), size_bytes, self._cluster_bits, name)
+        manifests.sync_folder(self.layers)
+
+    def remove_layer(self, layer: LayerId) -> None:
+        """Unlink a layer, and the note that it was merged."""
+        self.layer_path(layer).unlink(missing_ok=True)
+        self._note_path(layer).unlink(missing_ok=True)
+
+    def replace_parent(self, layer: LayerId, parent: LayerId) -> None:
+        """Let the layer hang on another; does nothing if it does already."""
+        path, name = self.layer_path(layer), self.layer_path(parent).name
+        if qcow2.read_header(path).parent != name:
+            qcow2.replace_parent(path, name)
+
+    def note_merged(self, upper: LayerId, lower: LayerId) -> None:
+        """Write down that `lower` now holds all of `upper`: from here on, merging goes forward only."""
+        manifests.write_atomically(self._note_path(upper), lower.encode())
+
+    def forget_merged(self, upper: LayerId) -> None:
+        """Take the note back; nothing was moved yet."""
+        self._note_path(upper).unlink(missing_ok=True)
+
+    def read_merged(self) -> dict[LayerId, LayerId]:
+        """Return the merges whose copying was done and whose moving may not be: upper → lower."""
+        for path in self.layers.glob(".*.tmp"):
+            path.unlink(missing_ok=True)
+        return {LayerId(path.stem): LayerId(path.read_text()) for path in self.layers.glob("*.merged")}
+
+    def allocated_bytes(self, layer: LayerId) -> int:
+        """Return how much room the layer takes."""
+        return self.layer_path(layer).stat().st_blocks * 512
+
+    def room(self) -> tuple[int, int]:
+        """Return how many bytes the pool's file system has, and how many are free for us."""
+        found = os.statvfs(self.folder)
+        return found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize
+
+    def supports_direct_io(self) -> bool:
+        """Say whether files in the pool can be opened with O_DIRECT."""
+        try:
+            os.close(os.open(self.folder / "pool.json", os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC))
+        except OSError:
+            return False
+        return True
+
+    def _note_path(self, layer: LayerId) -> Path:
+        return self.layers / f"{layer}.merged"
+
+    def _layer_files(self) -> Iterator[tuple[Path, LayerId]]:
+        for path in self.layers.iterdir():
+            if match := _LAYER_FILE.fullmatch(path.name):
+                yield path, LayerId(match[1])
+
+    def _identify(self) -> None:
+        path = self.folder / "pool.json"
+        if not path.exists():
+            strangers = sorted(
+                {path.name for path in self.folder.iterdir()}
+                - {"lock", "lost+found", "layers", "volumes", ".pool.json.tmp"}
+            )
+            if strangers:
+                raise Broken(
+                    f"{self.folder} is neither empty nor a pool (it holds {strangers[0]!r}): give an empty folder"
+                )
+            for folder in (self.layers, self.volumes):
+                folder.mkdir(mode=0o700, exist_ok=True)
+            manifests.write_atomically(path, msgspec.json.encode(_PoolFile(uuid.uuid4().hex)) + b"\n")
+            _log.info("pool_created", folder=str(self.folder))
+        try:
+            pool = msgspec.json.decode(path.read_bytes(), type=_PoolFile)
+        except msgspec.DecodeError as error:
+            raise Broken(f"{path} cannot be read: {error}") from None
+        if pool.format != 1:
+            raise Broken(f"{path} has format {pool.format}; this version knows format 1")
+        if not self.layers.is_dir() or not self.volumes.is_dir():
+            raise Broken(f"the pool at {self.folder} lacks its folder 'layers' or 'volumes': restore it")
+        self.pool_id = pool.pool_id
