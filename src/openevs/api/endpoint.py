@@ -1,8 +1,8 @@
 """The ASGI application: one request from its first byte to its last.
 
 In order: an id for the request, its route, its body (bounded in size and time), its version, its caller, what the
-caller may do, then the handler. A refusal becomes an answer by the tables of `faults.py`; anything unexpected becomes a fixed
-sentence with the request's id, and the traceback goes to the log, once.
+caller may do, then the handler. A refusal becomes an answer by the tables of `faults.py`; anything unexpected becomes
+a fixed sentence with the request's id, and the traceback goes to the log, once.
 """
 
 import asyncio

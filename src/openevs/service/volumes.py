@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 from openevs.domain.errors import InUse, InvalidInput, NotFound, WrongStatus
 from openevs.domain.ids import SnapshotId, VolumeId, new_uuid
 from openevs.domain.lifecycle import VOLUME_STATUSES, Move, SnapshotMoves, VolumeMoves, reset_volume
-from openevs.domain.model import Caller, Operation, Snapshot, Volume
+from openevs.domain.model import Attachment, Caller, Operation, Snapshot, Volume
 from openevs.domain.quota import UNLIMITED, growth_usage, volume_usage
-from openevs.domain.rules import check_metadata, check_text
+from openevs.domain.rules import check_metadata, check_new_metadata, check_text, check_volume_metadata
 from openevs.service.deps import Deps, accept
 from openevs.service.queries import VOLUME_FILTERS, ListQuery, conditions
 from openevs.store import snapshots, volumes
-from openevs.store.attachments import attachments_of
+from openevs.store.attachments import attachments_of, attachments_of_one
 from openevs.store.database import Tx
 from openevs.store.operations import NewOperation, insert_operation
 from openevs.store.quotas import take_quota
@@ -21,8 +21,7 @@ from openevs.store.tables import volume as table
 
 CLONEABLE = frozenset({"available", "in-use"})
 SOURCE_SNAPSHOTS = frozenset({"available", "backing-up"})
-RESERVED_METADATA = frozenset({"readonly", "attached_mode"})
-"""Shown while attached, not to be set (spec 4.4)."""
+_CODES = {"name": "EVS.1003", "description": "EVS.1004"}
 
 
 class NewVolume(NamedTuple):
@@ -51,9 +50,9 @@ async def create_volume(deps: Deps, caller: Caller, new: NewVolume) -> Volume:
         raise InvalidInput("size", "it is required when there is no snapshot_id and no source_volid.", "EVS.1010")
     _check_place(deps, new)
     checked = new._replace(
-        name=check_text("name", new.name, "EVS.1003"),
-        description=check_text("description", new.description, "EVS.1004"),
-        metadata=check_metadata(new.metadata),
+        name=check_text("name", new.name, _CODES["name"]),
+        description=check_text("description", new.description, _CODES["description"]),
+        metadata=check_new_metadata(new.metadata, has_source=new.snapshot_id is not None),
     )
     return await accept(deps, caller, Volume, _accept_volume, deps, caller, checked)
 
@@ -135,13 +134,37 @@ async def get_volume(deps: Deps, caller: Caller, volume_id: str) -> Volume:
     return deps.db.read_now(volumes.find_volume, volume_id, caller.scope)
 
 
+def _find_shown(tx: Tx, volume_id: str, project_id: str | None) -> tuple[Volume, list[Attachment]]:
+    return volumes.find_volume(tx, volume_id, project_id), attachments_of_one(tx, volume_id)
+
+
+async def show_volume(deps: Deps, caller: Caller, volume_id: str) -> tuple[Volume, list[Attachment]]:
+    """Return a volume and its attachments. Raises NotFound."""
+    return deps.db.read_now(_find_shown, volume_id, caller.scope)
+
+
 async def list_volumes(deps: Deps, caller: Caller, query: ListQuery) -> tuple[list[Volume], int | None]:
-    """Return one page of volumes and, if asked for, how many there are in all. Raises InvalidInput, NotFound (marker)."""
+    """Return one page of volumes and, if asked for, how many there are in all.
+    Raises InvalidInput, NotFound (marker)."""
 
     def list_volumes_page(tx: Tx) -> tuple[list[Volume], int | None]:
         where = conditions(table, VOLUME_FILTERS, caller, query)
         rows = volumes.list_volumes(tx, where, query.page)
         return rows, volumes.count_volumes(tx, where) if query.with_count else None
+
+    return await deps.db.read(list_volumes_page)
+
+
+async def list_volumes_detail(
+    deps: Deps, caller: Caller, query: ListQuery
+) -> tuple[list[Volume], dict[str, list[Attachment]], int | None]:
+    """Return what `list_volumes` does, and the attachments of those volumes by volume."""
+
+    def list_volumes_page(tx: Tx) -> tuple[list[Volume], dict[str, list[Attachment]], int | None]:
+        where = conditions(table, VOLUME_FILTERS, caller, query)
+        rows = volumes.list_volumes(tx, where, query.page)
+        count = volumes.count_volumes(tx, where) if query.with_count else None
+        return rows, attachments_of(tx, [row.id for row in rows]), count
 
     return await deps.db.read(list_volumes_page)
 
@@ -160,17 +183,18 @@ async def summarize_volumes(deps: Deps, caller: Caller, query: ListQuery) -> tup
     return count, gib, {key: sorted(found) for key, found in sorted(values.items())}
 
 
-async def update_volume(deps: Deps, caller: Caller, volume_id: str, changes: Mapping[str, Any]) -> Volume:
-    """Change name, description or (merged) metadata. Raises InvalidInput, NotFound."""
-    values: dict[str, Any] = {
-        field: check_text(field, text) for field, text in changes.items() if field in ("name", "description")
-    }
-    given = check_metadata(changes["metadata"]) if changes.get("metadata") is not None else None
+async def update_volume(
+    deps: Deps, caller: Caller, volume_id: str, changes: Mapping[str, Any]
+) -> tuple[Volume, list[Attachment]]:
+    """Change name or description, or replace the metadata (keys of `changes`); return the volume and its attachments.
+    Raises InvalidInput, NotFound."""
+    values: dict[str, Any] = {}
+    for field, value in changes.items():
+        values[field] = check_volume_metadata(value) if field == "metadata" else check_text(field, value, _CODES[field])
 
-    def update(tx: Tx) -> Volume:
-        if given is not None:
-            values["metadata"] = {**volumes.find_volume(tx, volume_id, caller.scope).metadata, **given}
-        return volumes.update_volume(tx, volume_id, caller.scope, deps.clock(), values)
+    def update(tx: Tx) -> tuple[Volume, list[Attachment]]:
+        volume = volumes.update_volume(tx, volume_id, caller.scope, deps.clock(), values)
+        return volume, attachments_of_one(tx, volume_id)
 
     return await deps.db.write(update)
 
@@ -259,11 +283,7 @@ async def change_volume_metadata(
     deps: Deps, caller: Caller, volume_id: str, metadata: Mapping[str, object], *, replace: bool
 ) -> dict[str, str]:
     """Merge into, or replace, a volume's metadata; return all of it. Raises InvalidInput, NotFound."""
-    given = check_metadata(metadata)
-    for key in RESERVED_METADATA & given.keys():
-        raise InvalidInput(
-            f"metadata[{key!r}]", "it is shown while the volume is attached, and cannot be set.", "EVS.2047"
-        )
+    given = check_volume_metadata(metadata, slash=False)
 
     def change_metadata(tx: Tx) -> dict[str, str]:
         found = volumes.find_volume(tx, volume_id, caller.scope)
