@@ -16,6 +16,8 @@ from openevs.api.handlers import (
     identity_users,
     snapshot_metadata,
     snapshots,
+    volume_metadata,
+    volumes,
 )
 from openevs.api.tree import RouteTree
 
@@ -25,6 +27,8 @@ ROUTES: list[Route] = [
     *versions.ROUTES,
     *snapshots.ROUTES,
     *snapshot_metadata.ROUTES,
+    *volumes.ROUTES,
+    *volume_metadata.ROUTES,
     *identity_tokens.ROUTES,
     *identity_projects.ROUTES,
     *identity_users.ROUTES,

@@ -15,6 +15,7 @@ ProjectId = NewType("ProjectId", str)
 UserId = NewType("UserId", str)
 
 GIB = 1 << 30
+_VOLUME_TYPES = uuid.UUID("6d1f3c5a-8f0e-4b57-9d43-0c8e5a7b21f4")
 
 
 def new_uuid() -> str:
@@ -25,6 +26,11 @@ def new_uuid() -> str:
 def new_hex() -> str:
     """Return a random id of 32 lower-case hex characters, as Keystone uses for projects, users and roles."""
     return uuid.uuid4().hex
+
+
+def volume_type_id(name: str) -> str:
+    """Return the id of a volume type: made from its name, so that it is the same in every installation."""
+    return str(uuid.uuid5(_VOLUME_TYPES, name))
 
 
 def is_uuid(text: str) -> bool:

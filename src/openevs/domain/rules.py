@@ -75,3 +75,40 @@ def check_metadata(metadata: Mapping[str, object], *, slash: bool = True) -> dic
 def is_reserved_name(name: str | None) -> bool:
     """Say whether a snapshot's name is one that only backup services should give."""
     return name is not None and name.startswith(RESERVED_PREFIXES)
+
+
+SHOWN_METADATA: Final = frozenset({"readonly", "attached_mode"})
+"""Volume metadata that is shown while a volume is attached, and cannot be set (spec 4.4)."""
+NOT_WITH_SNAPSHOT: Final = ("__system__encrypted", "__system__cmkid", "hw:passthrough")
+"""Volume metadata that a volume made from a snapshot takes from it (spec 3.6)."""
+_WORDS: Final[Mapping[str, tuple[frozenset[str], str]]] = {
+    "hw:passthrough": (frozenset({"true", "false"}), "EVS.1057"),
+    "full_clone": (frozenset({"0", "1"}), "EVS.1063"),
+    "__system__encrypted": (frozenset({"0", "1"}), "EVS.1018"),
+}
+"""Volume metadata with a meaning: its values, and the code for others."""
+
+
+def check_volume_metadata(metadata: Mapping[str, object], *, slash: bool = True) -> dict[str, str]:
+    """Return a volume's metadata as it will be stored. Raises InvalidInput also for keys that are only shown."""
+    checked = check_metadata(metadata, slash=slash)
+    for key in sorted(SHOWN_METADATA & checked.keys()):
+        raise InvalidInput(
+            f"metadata[{key!r}]", "it is shown while the volume is attached, and cannot be set.", "EVS.2047"
+        )
+    return checked
+
+
+def check_new_metadata(metadata: Mapping[str, object], *, has_source: bool) -> dict[str, str]:
+    """Return the metadata of a volume that is to be created, from a snapshot if `has_source`. Raises InvalidInput."""
+    checked = check_volume_metadata(metadata)
+    for key in NOT_WITH_SNAPSHOT:
+        if has_source and key in checked:
+            raise InvalidInput(f"metadata[{key!r}]", "a volume made from a snapshot takes it from there.", "EVS.1043")
+    for key, (words, code) in _WORDS.items():
+        if key in checked and checked[key] not in words:
+            raise InvalidInput(f"metadata[{key!r}]", f"it must be {' or '.join(sorted(words))}.", code)
+    if checked.get("__system__encrypted") == "1":
+        # Taking it and storing plain bytes would be a promise broken.
+        raise InvalidInput("metadata['__system__encrypted']", "this service does not encrypt volumes.")
+    return checked

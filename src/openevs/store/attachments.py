@@ -11,6 +11,8 @@ from openevs.store.database import Tx
 from openevs.store.listing import Condition, Page, list_page
 from openevs.store.tables import attachment as table
 
+_OF_VOLUME = sa.select(*table.c).where(table.c.volume_id == sa.bindparam("volume_id")).order_by(table.c.created_at)
+
 
 def insert_attachment(tx: Tx, attachment: Attachment) -> Attachment:
     """Add an attachment."""
@@ -24,6 +26,11 @@ def find_attachment(tx: Tx, attachment_id: str, project_id: str | None = None) -
     if row is None or (project_id is not None and row.project_id != project_id):
         raise NotFound("attachment", attachment_id)
     return Attachment._make(row)
+
+
+def attachments_of_one(tx: Tx, volume_id: str) -> list[Attachment]:
+    """Return the attachments of one volume, oldest first."""
+    return [Attachment._make(row) for row in tx.execute(_OF_VOLUME, {"volume_id": volume_id})]
 
 
 def attachments_of(tx: Tx, volume_ids: Sequence[str]) -> dict[str, list[Attachment]]:

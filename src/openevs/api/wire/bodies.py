@@ -36,8 +36,9 @@ def json_object(call: Call) -> dict[str, Any]:
     return document
 
 
-def parse(call: Call, envelope: str, struct: type[S], beside: frozenset[str] = frozenset()) -> S:
-    """Return the object in the envelope. `beside`: keys that may stand next to it. Raises InvalidInput."""
+def parse(call: Call, envelope: str, struct: type[S], beside: frozenset[str] = frozenset(), strict_since: int = 0) -> S:
+    """Return the object in the envelope. `beside`: keys that may stand next to it; `strict_since`: the microversion
+    from which its own unknown keys are refused. Raises InvalidInput."""
     document = json_object(call)
     if envelope not in document:
         raise InvalidInput(envelope, "it is required in the body.", "EVS.1070")
@@ -49,7 +50,8 @@ def parse(call: Call, envelope: str, struct: type[S], beside: frozenset[str] = f
     if call.strict:
         _refuse_unknown("body", document.keys() - {envelope} - beside)
         known = {field.encode_name for field in msgspec.structs.fields(struct)}
-        _refuse_unknown(envelope, inner.keys() - known)
+        if call.at_least(strict_since):
+            _refuse_unknown(envelope, inner.keys() - known)
     return body
 
 

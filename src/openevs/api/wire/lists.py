@@ -2,7 +2,7 @@
 
 import ast
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
@@ -14,6 +14,8 @@ from openevs.service.queries import ListQuery
 from openevs.store.listing import Direction, Page
 
 MAX_NUMBER = 2**63 - 1
+MAX_EVS_LIMIT = 1000
+"""Huawei's own resources refuse a greater limit; Cinder's take it for its own most."""
 COMPARISONS = ("gt", "gte", "lt", "lte", "eq", "neq")
 
 
@@ -28,6 +30,10 @@ class Listing(NamedTuple):
     """Sort key in the URL → column."""
     time_filters: tuple[str, ...] = ()
     """Times that can be compared from microversion 3.60 on."""
+    metadata_since: int = 22
+    """Microversion from which the list can be filtered by metadata; 0: always, in v2 too."""
+    parse: Mapping[str, Callable[[str, str], Any]] = {}
+    """What makes a value of a filter's text, given name and text; without an entry the text is the value."""
 
 
 SNAPSHOT_LIST = Listing(
@@ -94,14 +100,14 @@ def _filter(call: Call, listing: Listing, name: str) -> dict[str, Any] | None:
     value = call.query[name]
     if "\x00" in value:
         raise InvalidInput(name, "it contains a NUL character.")
-    if name == "metadata" and call.at_least(22):
+    if name == "metadata" and (listing.metadata_since == 0 or call.at_least(listing.metadata_since)):
         return {"metadata": _document(name, value)}
     if name.endswith("~") and name[:-1] in listing.like and call.at_least(31):
         return {listing.like[name[:-1]]: value}
     if name in listing.time_filters and call.at_least(60):
         return _times(name, value)
     if name in listing.filters:
-        return {listing.filters[name]: value}
+        return {listing.filters[name]: listing.parse[name](name, value) if name in listing.parse else value}
     return None
 
 
@@ -131,8 +137,9 @@ def _document(name: str, value: str) -> object:
 def _limit(call: Call) -> int:
     most = call.deps.settings.api.max_list_items
     limit = _number(call, "limit", most)
-    if call.family == "evs" and not 1 <= limit <= most:
-        raise InvalidInput("limit", f"it is {limit}, but must be from 1 to {most}.", "EVS.1023")
+    if call.family == "evs" and not 1 <= limit <= MAX_EVS_LIMIT:
+        code = "EVS.1023" if limit == 0 else "EVS.2142"
+        raise InvalidInput("limit", f"it is {limit}, but must be from 1 to {MAX_EVS_LIMIT}.", code)
     return min(limit, most)
 
 

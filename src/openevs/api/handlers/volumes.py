@@ -1,0 +1,191 @@
+"""Native volumes, v2 and v3 (spec 4.1 to 4.3)."""
+
+from typing import Any, Final
+
+from msgspec import UNSET, UnsetType
+
+from openevs.api.call import Call, Reply, Route
+from openevs.api.wire.bodies import flag, parse
+from openevs.api.wire.lists import list_query, page_links
+from openevs.api.wire.volumes import (
+    VOLUME_LIST,
+    VolumeCreate,
+    VolumeUpdate,
+    volume_detail,
+    volume_summary,
+    volume_view,
+    whole_number,
+)
+from openevs.domain.errors import Forbidden, InvalidInput
+from openevs.service import volumes as service
+from openevs.service.queries import ListQuery
+from openevs.service.volumes import NewVolume
+
+SCHEDULER_HINTS: Final = frozenset({"OS-SCH-HNT:scheduler_hints", "scheduler_hints"})
+"""Keys beside `volume`. With one pool there is nothing to choose, so hints have no effect, as a hint may."""
+STRICT_SINCE: Final = 53
+"""Microversion from which Cinder refuses unknown fields of a create."""
+ABSENT: Final = {
+    "imageRef": "image_ref",
+    "image_id": "image_id",
+    "backup_id": "backup_id",
+    "source_replica": "source_replica",
+    "consistencygroup_id": "consistencygroup_id",
+    "group_id": "group_id",
+}
+"""Fields of a create that ask for what OpenEVS does not have: name in the body → attribute."""
+
+
+async def post_volume(call: Call) -> Reply:
+    """Create a volume: empty, from a snapshot, or from another volume."""
+    body = parse(call, "volume", VolumeCreate, beside=SCHEDULER_HINTS, strict_since=STRICT_SINCE)
+    _refuse_absent(body)
+    size = None if body.size is None else whole_number("size", body.size, "EVS.1010")
+    new = NewVolume(
+        size_gib=size,
+        name=_either(body.name, body.display_name),
+        description=_either(body.description, body.display_description),
+        volume_type=body.volume_type or None,
+        availability_zone=body.availability_zone or None,
+        metadata=body.metadata or {},
+        snapshot_id=body.snapshot_id or None,
+        source_volid=body.source_volid or None,
+        multiattach=any(flag(name, value) for name, value in _sharing(body).items() if value is not None),
+    )
+    volume = await service.create_volume(call.deps, call.caller, new)
+    return Reply({"volume": volume_view(call, volume)})
+
+
+def _either(value: str | None, other: str | UnsetType | None) -> str | None:
+    return value if value is not None or other is UNSET else other
+
+
+def _sharing(body: VolumeCreate) -> dict[str, bool | str | int | None]:
+    return {"multiattach": body.multiattach, "shareable": body.shareable}
+
+
+def _refuse_absent(body: VolumeCreate) -> None:
+    for name, attribute in ABSENT.items():
+        if getattr(body, attribute):
+            raise InvalidInput(
+                name, "this service has none; a volume is made empty, or from snapshot_id or source_volid."
+            )
+    if body.count is not None and whole_number("count", body.count, "EVS.1021") != 1:
+        raise InvalidInput("count", "this call creates one volume.", "EVS.1021")
+
+
+async def list_volumes(call: Call) -> Reply:
+    """List volumes."""
+    query = list_query(call, VOLUME_LIST)
+    rows, count = await service.list_volumes(call.deps, call.caller, query)
+    return _page(call, query, [volume_summary(call, row) for row in rows], count)
+
+
+async def list_volumes_detail(call: Call) -> Reply:
+    """List volumes with all their fields."""
+    query = list_query(call, VOLUME_LIST)
+    rows, attachments, count = await service.list_volumes_detail(call.deps, call.caller, query)
+    return _page(call, query, [volume_detail(call, row, attachments.get(row.id, ())) for row in rows], count)
+
+
+def _page(call: Call, query: ListQuery, views: list[dict[str, Any]], count: int | None) -> Reply:
+    body: dict[str, Any] = {"volumes": views}
+    links = page_links(call, query, [view["id"] for view in views], count)
+    if links:
+        body["volumes_links"] = links
+    if count is not None:
+        body["count"] = count
+    return Reply(body)
+
+
+async def summarize_volumes(call: Call) -> Reply:
+    """Show number and total size of volumes."""
+    query = list_query(call, VOLUME_LIST)
+    count, gib, metadata = await service.summarize_volumes(call.deps, call.caller, query)
+    summary: dict[str, Any] = {"total_count": count, "total_size": gib}
+    if call.at_least(36):
+        summary["metadata"] = metadata
+    return Reply({"volume-summary": summary})
+
+
+async def get_volume(call: Call) -> Reply:
+    """Show a volume."""
+    volume, attachments = await service.show_volume(call.deps, call.caller, call.path["volume_id"])
+    return Reply({"volume": volume_detail(call, volume, attachments)})
+
+
+async def put_volume(call: Call) -> Reply:
+    """Change name, description or metadata."""
+    body = parse(call, "volume", VolumeUpdate)
+    changes: dict[str, Any] = {
+        field: value
+        for field, given in (
+            ("name", (body.name, body.display_name)),
+            ("description", (body.description, body.display_description)),
+            ("metadata", (body.metadata,)),
+        )
+        for value in given[::-1]
+        if value is not UNSET
+    }
+    if not changes:
+        raise InvalidInput("volume", "it must have at least one of name, description and metadata.", "EVS.1007")
+    volume, attachments = await service.update_volume(call.deps, call.caller, call.path["volume_id"], changes)
+    return Reply({"volume": volume_view(call, volume, attachments)})
+
+
+async def delete_volume(call: Call) -> Reply:
+    """Delete a volume; with `cascade` its snapshots too, with `force` (administrators, 3.23) in any status."""
+    cascade = _wish(call, "cascade")
+    force = call.at_least(23) and _wish(call, "force")
+    if force and not call.caller.is_admin:
+        raise Forbidden("volume:force_delete")
+    await service.delete_volume(call.deps, call.caller, call.path["volume_id"], cascade=cascade, force=force)
+    return Reply()
+
+
+def _wish(call: Call, name: str) -> bool:
+    value = call.query.get(name)
+    return value is not None and flag(name, value)
+
+
+_PATH = "{project_id}/volumes"
+_PAGE = ("limit", "offset", "marker", "sort", "sort_key", "sort_dir", "all_tenants", "with_count")
+_LIST = (*_PAGE, *VOLUME_LIST.filters, "metadata")
+
+ROUTES = [
+    Route("POST", _PATH, post_volume, 202, "Create a volume", body=VolumeCreate, tag="Volumes"),
+    Route("GET", _PATH, list_volumes, 200, "List volumes", policy="reader", query=_LIST, tag="Volumes"),
+    Route(
+        "GET",
+        _PATH + "/detail",
+        list_volumes_detail,
+        200,
+        "List volumes with details",
+        policy="reader",
+        query=_LIST,
+        tag="Volumes",
+    ),
+    Route(
+        "GET",
+        _PATH + "/summary",
+        summarize_volumes,
+        200,
+        "Show number and size of volumes",
+        apis=("v3",),
+        policy="reader",
+        since=12,
+        query=_LIST,
+        tag="Volumes",
+    ),
+    Route("GET", _PATH + "/{volume_id}", get_volume, 200, "Show a volume", policy="reader", tag="Volumes"),
+    Route("PUT", _PATH + "/{volume_id}", put_volume, 200, "Update a volume", body=VolumeUpdate, tag="Volumes"),
+    Route(
+        "DELETE",
+        _PATH + "/{volume_id}",
+        delete_volume,
+        202,
+        "Delete a volume",
+        query=("cascade", "force"),
+        tag="Volumes",
+    ),
+]
