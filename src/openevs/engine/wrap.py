@@ -126,12 +126,17 @@ def limited(engine: Engine, seconds: float) -> Engine:
     return wrapped(engine, around)
 
 
-def wrapped(engine: Engine, around: Around) -> Engine:
-    """Return an engine with the powers of `engine` whose every asynchronous call goes through `around`."""
+def wrapped(engine: Engine, around: Around, describe: Callable[[], EngineFacts] | None = None) -> Engine:
+    """Return an engine with the powers of `engine` whose every asynchronous call goes through `around`.
+
+    Its facts are those of `engine`, unless `describe` gives others."""
+    describe = describe or engine.describe
     # Four classes, since `isinstance(engine, Exports)` asks the class, and a method that raised Unsupported would lie.
     if isinstance(engine, Exports):
-        return _WithBoth(engine, around) if isinstance(engine, Reads) else _WithExports(engine, around)
-    return _WithReads(engine, around) if isinstance(engine, Reads) else _Wrapped(engine, around)
+        return (
+            _WithBoth(engine, around, describe) if isinstance(engine, Reads) else _WithExports(engine, around, describe)
+        )
+    return _WithReads(engine, around, describe) if isinstance(engine, Reads) else _Wrapped(engine, around, describe)
 
 
 class _ReadingEngine(Engine, Reads, Protocol):
@@ -143,12 +148,13 @@ class _ExportingEngine(Engine, Exports, Protocol):
 
 
 class _Wrapped:
-    def __init__(self, engine: Engine, around: Around) -> None:
+    def __init__(self, engine: Engine, around: Around, describe: Callable[[], EngineFacts]) -> None:
         self._engine = engine
         self._around = around
+        self._describe = describe
 
     def describe(self) -> EngineFacts:
-        return self._engine.describe()
+        return self._describe()
 
     async def open(self) -> None:
         await self._around(Call("open", ()), self._engine.open)
@@ -203,8 +209,8 @@ class _Wrapped:
 
 
 class _WithReads(_Wrapped):
-    def __init__(self, engine: _ReadingEngine, around: Around) -> None:
-        super().__init__(engine, around)
+    def __init__(self, engine: _ReadingEngine, around: Around, describe: Callable[[], EngineFacts]) -> None:
+        super().__init__(engine, around, describe)
         self._reads = engine
 
     async def read(self, object_id: VolumeId | SnapshotId, offset_bytes: int, length_bytes: int) -> bytes:
@@ -213,8 +219,8 @@ class _WithReads(_Wrapped):
 
 
 class _WithExports(_Wrapped):
-    def __init__(self, engine: _ExportingEngine, around: Around) -> None:
-        super().__init__(engine, around)
+    def __init__(self, engine: _ExportingEngine, around: Around, describe: Callable[[], EngineFacts]) -> None:
+        super().__init__(engine, around, describe)
         self._exports = engine
 
     async def ensure_export(self, spec: ExportSpec) -> ExportFacts:

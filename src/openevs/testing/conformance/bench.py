@@ -40,7 +40,7 @@ class EngineBench(Protocol):
         """SIGKILL every helper process of the engine; nothing if there are none."""
 
     async def residue(self) -> Collection[str]:
-        """Return names of things on storage that belong to no volume or snapshot, empty if that cannot be known."""
+        """Return names of all things on storage, none if that cannot be known; what a check adds must go with it."""
 
     async def close(self) -> None:
         """Close the engine and end what the bench has begun."""

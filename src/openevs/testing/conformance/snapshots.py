@@ -34,12 +34,25 @@ class _Writer:
     def __init__(self, bench: EngineBench, volume_id: VolumeId) -> None:
         self.begun = 0
         self.acknowledged = 0
+        self._enough = False
         self._bench = bench
         self._volume_id = volume_id
 
-    async def run(self) -> None:
-        """Write until cancelled."""
-        while True:
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[None]:
+        """Write all the while. Raises ConformanceError if a write failed."""
+        task = asyncio.create_task(self._run())
+        try:
+            yield
+        finally:
+            # Asked, not cancelled: a write that is cut short would be neither acknowledged nor surely lost.
+            self._enough = True
+            await asyncio.wait([task])
+        if error := task.exception():
+            raise ConformanceError(f"a client's write failed under a snapshot: {error!r}") from error
+
+    async def _run(self) -> None:
+        while not self._enough:
             await self.write()
 
     async def write(self) -> None:
@@ -60,20 +73,14 @@ async def check_frozen_while_written(bench: EngineBench) -> None:
     async with served(bench, volume_id):
         for _ in range(_BLOCKS):
             await writer.write()
-        writing = asyncio.create_task(writer.run())
-        try:
+        async with writer.writing():
             for _ in range(4):
                 await asyncio.sleep(0.02)
                 at_least = writer.acknowledged
                 order = twin.snapshot_spec(volume_id)
                 await bench.engine.ensure_snapshot(order)
                 cuts.append((order.snapshot_id, at_least, writer.begun))
-                _raise_if_ended(writing)
             await asyncio.sleep(0.02)
-            _raise_if_ended(writing)
-        finally:
-            writing.cancel()
-            await asyncio.gather(writing, return_exceptions=True)
         for snapshot_id, at_least, at_most in cuts:
             found = await bench.read(snapshot_id, 0, _BLOCKS * _BLOCK)
             state = {found[at * _BLOCK : at * _BLOCK + 8] for at in range(_BLOCKS)}
@@ -87,11 +94,6 @@ async def check_frozen_while_written(bench: EngineBench) -> None:
                 expect(block == block[:8] * (_BLOCK // 8), "a snapshot holds a torn write")
             expect(last >= at_least, f"a snapshot lacks write {at_least}, acknowledged before; it ends with {last}")
             expect(last <= at_most, f"a snapshot holds write {last}, begun after its return; then {at_most} had begun")
-
-
-def _raise_if_ended(writing: asyncio.Task[None]) -> None:
-    if writing.done():
-        raise ConformanceError(f"a client's write failed under a snapshot: {writing.exception()!r}")
 
 
 async def check_repeat_is_the_same_moment(bench: EngineBench) -> None:
@@ -145,13 +147,9 @@ async def check_same_id_at_once(bench: EngineBench) -> None:
     async with served(bench, volume_id):
         for _ in range(_BLOCKS):
             await writer.write()
-        writing = asyncio.create_task(writer.run())
         order = twin.snapshot_spec(volume_id)
-        try:
+        async with writer.writing():
             facts = await asyncio.gather(*(bench.engine.ensure_snapshot(order) for _ in range(5)))
-        finally:
-            writing.cancel()
-            await asyncio.gather(writing, return_exceptions=True)
         expect(len({one.taken_at for one in facts}) == 1, "five calls at once gave more than one moment")
         before = await bench.read(order.snapshot_id, 0, SIZE)
         await writer.write()

@@ -1,0 +1,50 @@
+"""Bench of the layers engine: it runs in a process of its own, and losing it is a SIGKILL."""
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Collection
+from functools import partial
+from pathlib import Path
+
+from openevs.engine.layers.engine import LayersEngine
+from openevs.engine.port import Exports, Reads
+from openevs.testing.conformance.bench import ConformanceError, ExportBench, ExportingEngine
+from openevs.testing.process import EngineProcess
+
+
+def layers_bench(pool_folder: Path, run_folder: Path) -> ExportBench:
+    """Return a bench, not yet open, of the pool in that folder; nobody else may have it open."""
+    process = EngineProcess(partial(LayersEngine, pool_folder, run_folder))
+
+    def make() -> ExportingEngine:
+        engine = process.engine()
+        if isinstance(engine, Exports) and isinstance(engine, Reads):
+            return engine
+        raise ConformanceError("the layers engine has lost a power")
+
+    async def abandon(_: ExportingEngine) -> None:
+        await process.kill()
+
+    async def kill_helpers() -> None:
+        for pid in await asyncio.to_thread(_daemons, run_folder):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    async def residue() -> Collection[str]:
+        return await asyncio.to_thread(_files, pool_folder, run_folder)
+
+    return ExportBench(make, abandon=abandon, kill_helpers=kill_helpers, residue=residue, end=process.kill)
+
+
+def _daemons(run_folder: Path) -> list[int]:
+    found = []
+    for path in run_folder.glob("*.pid"):
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            found.append(int(path.read_text()))
+    return found
+
+
+def _files(*folders: Path) -> list[str]:
+    return [f"{folder.name}/{path.relative_to(folder)}" for folder in folders for path in folder.rglob("*")]
