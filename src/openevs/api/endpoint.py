@@ -10,7 +10,7 @@ import hashlib
 import time
 from collections.abc import Callable
 from http import HTTPStatus
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import msgspec
 import structlog
@@ -50,7 +50,7 @@ class Endpoint:
         request_id = f"req-{new_uuid()}"
         route_path = "?"
         with structlog.contextvars.bound_contextvars(request_id=request_id):
-            match = self._tree.find([unquote(part) for part in scope["path"].strip("/").split("/")])
+            match = self._tree.find(_segments(scope))
             family: Family = _family_of(match)
             version_headers: dict[str, str] = {}
             try:
@@ -109,7 +109,7 @@ class Endpoint:
             api=api,
             version=version,
             base_url=base_url,
-            url=base_url + scope["path"],
+            url=base_url + _raw_path(scope),
             deps=self._deps,
             identity=self._identity,
             token=token,
@@ -150,6 +150,21 @@ class Endpoint:
             raise HttpRefusal(
                 408, f"The body did not arrive within {self._limits.request_timeout_seconds} s."
             ) from None
+
+
+def _raw_path(scope: Scope) -> str:
+    raw: bytes | None = scope.get("raw_path")
+    return quote(scope["path"]) if raw is None else raw.decode("latin-1")
+
+
+def _segments(scope: Scope) -> list[str]:
+    """Return the parts of the path, each decoded once and by itself: an encoded slash does not separate."""
+    segments = _raw_path(scope).strip("/").split("/")
+    if not any("%" in segment for segment in segments):
+        return segments
+    segments = [unquote(segment) for segment in segments]
+    # No name has a NUL in it, and not every database takes one for a text.
+    return ["\0"] if any("\0" in segment for segment in segments) else segments
 
 
 def _family_of(match: Match | None) -> Family:

@@ -67,18 +67,31 @@ IAM_TITLE: Final[dict[int, str]] = {
 }
 
 
-class Rule(NamedTuple):
-    """What the documentation says of one kind of refusal (`docs/errors.md` is made from these)."""
+class EvsCode(NamedTuple):
+    """A refusal that Huawei's own resources answer with a code, or a status, of its own (spec 5.3, 5.4)."""
 
-    error: type[DomainError]
+    error: type[WrongStatus]
+    kind: str
+    action: str
+    """As in the refusal's sentence, and in the transition table (`domain/lifecycle.py`)."""
+    found: str | None
+    """The status that was found; None: any."""
     status: int
-    fault: str
-    evs_code: str
+    code: str
+    meaning: str
 
 
-def rules() -> list[Rule]:
-    """Return the table of refusals."""
-    return [Rule(error, code, fault_name(code), f"EVS.5{code}") for error, code in STATUS.items()]
+EVS_CODES: Final = (
+    EvsCode(WrongStatus, "snapshot", "delete", "error_deleting", 500, "EVS.2019", "the snapshot is in error_deleting"),
+    EvsCode(WrongStatus, "snapshot", "delete", None, 400, "EVS.1047", "the snapshot's status forbids deletion"),
+    EvsCode(WrongStatus, "volume", "delete", "error_deleting", 500, "EVS.2020", "the disk is in error_deleting"),
+    EvsCode(WrongStatus, "volume", "delete", "error_detaching", 500, "EVS.2021", "the disk is in error_detaching"),
+    EvsCode(WrongStatus, "volume", "delete", "backing-up", 400, "EVS.2130", "the disk is being backed up"),
+    EvsCode(WrongStatus, "volume", "delete", None, 400, "EVS.1046", "the disk's status forbids deletion"),
+    EvsCode(WrongStatus, "volume", "extend", None, 400, "EVS.1064", "expansion needs an available or in-use disk"),
+)
+"""The first that fits counts. A refusal that fits none has the code of its status: EVS.5400, EVS.5404, …"""
+FORBIDDEN_CODE: Final = "EVS.1027"
 
 
 def fault_name(status: int) -> str:
@@ -93,12 +106,30 @@ def status_of(error: DomainError) -> int:
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
 
 
+def evs_code(error: DomainError) -> tuple[int, str]:
+    """Return status and code of a refusal in the families of Huawei's own resources."""
+    status = status_of(error)
+    if error.code is not None:
+        return status, error.code
+    if isinstance(error, Forbidden):
+        return status, FORBIDDEN_CODE
+    if isinstance(error, WrongStatus):
+        for row in EVS_CODES:
+            if (row.kind, row.action) == (error.kind, error.action) and row.found in (None, error.found):
+                return row.status, row.code
+    return status, f"EVS.5{status}"
+
+
 def refusal(family: Family, error: DomainError, request_id: str) -> Reply:
     """Return the answer to a request that is refused."""
     status = status_of(error)
     if isinstance(error, Unauthenticated) and family != "iam":
         return gateway_refusal(str(error), request_id)
-    reply = fault(family, status, str(error), error.code)
+    if family == "evs":
+        status, code = evs_code(error)
+        reply = fault(family, status, str(error), code)
+    else:
+        reply = fault(family, status, str(error))
     if isinstance(error, QuotaExceeded):
         return reply._replace(headers={"Retry-After": "0"})
     return reply

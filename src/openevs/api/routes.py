@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from openevs.api import versions
 from openevs.api.call import Route
 from openevs.api.handlers import (
+    cloudsnapshots,
     identity_catalog,
     identity_projects,
     identity_roles,
     identity_tokens,
     identity_users,
+    snapshot_actions,
     snapshot_metadata,
     snapshots,
     volume_metadata,
@@ -26,6 +28,8 @@ PROJECT = "{project_id}/"
 ROUTES: list[Route] = [
     *versions.ROUTES,
     *snapshots.ROUTES,
+    *snapshot_actions.ROUTES,
+    *cloudsnapshots.ROUTES,
     *snapshot_metadata.ROUTES,
     *volumes.ROUTES,
     *volume_metadata.ROUTES,

@@ -15,7 +15,14 @@ from openevs.domain.ids import SnapshotId, new_uuid
 from openevs.domain.lifecycle import SERVICE_UPDATES, SNAPSHOT_STATUSES, SnapshotMoves, reset_snapshot
 from openevs.domain.model import Caller, Operation, Snapshot
 from openevs.domain.quota import snapshot_usage
-from openevs.domain.rules import SNAPSHOTTABLE, Force, check_metadata, check_text, is_reserved_name
+from openevs.domain.rules import (
+    BACKUP_SNAPSHOT_PREFIX,
+    SNAPSHOTTABLE,
+    Force,
+    check_metadata,
+    check_text,
+    is_reserved_name,
+)
 from openevs.service.deps import Deps, accept
 from openevs.service.queries import SNAPSHOT_FILTERS, ListQuery, conditions
 from openevs.service.reverting import begin_reverting
@@ -156,13 +163,21 @@ def _accept_rollback(
         raise InvalidInput(
             "volume_id", f"snapshot {snapshot_id} was taken of volume {snapshot.volume_id}, not of {volume_id}."
         )
-    if snapshot.owner == "backup" or (snapshot.name or "").startswith("autobk_snapshot_"):
+    if snapshot.owner == "backup":
         raise InUse("snapshot", f"snapshot {snapshot_id} belongs to a backup; a volume cannot be rolled back to it.")
+    if (snapshot.name or "").startswith(BACKUP_SNAPSHOT_PREFIX):
+        # A constraint of the rollback page (spec 3.3). The name may have been given by a user, who can change it.
+        raise InUse(
+            "snapshot",
+            f"snapshot {snapshot_id} has a name that begins with {BACKUP_SNAPSHOT_PREFIX}, which is reserved for "
+            "backups; a volume cannot be rolled back to it. Rename it first.",
+        )
     return begin_reverting(tx, deps, caller, snapshot, "rollback_volume")
 
 
 async def reset_snapshot_status(deps: Deps, caller: Caller, snapshot_id: str, status: str) -> Snapshot:
-    """Set a status by hand (administrators). Raises InvalidInput, NotFound, Conflict while work is under way."""
+    """Set a status by hand (administrators), also while work is under way: that work then ends without a change of
+    the status. Raises InvalidInput, NotFound."""
     if status not in SNAPSHOT_STATUSES:
         raise InvalidInput("status", f"{status!r} is none of {', '.join(sorted(SNAPSHOT_STATUSES))}.")
     return await deps.db.write(store.move_snapshot, snapshot_id, reset_snapshot(status), deps.clock())

@@ -2,13 +2,15 @@
 
 from typing import Any
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from openevs.api.call import Call, Reply, Route
 from openevs.api.wire.bodies import flag, parse
 from openevs.api.wire.lists import SNAPSHOT_LIST, list_query, page_links
 from openevs.api.wire.snapshots import SnapshotCreate, SnapshotUpdate, native_detail, snapshot_view
 from openevs.domain.errors import InvalidInput
+from openevs.domain.ids import is_uuid
+from openevs.domain.model import Snapshot
 from openevs.domain.rules import Force, is_reserved_name
 from openevs.service import snapshots as service
 from openevs.service.snapshots import NewSnapshot
@@ -18,7 +20,12 @@ RESERVED_WARNING = "names that begin like this are reserved for snapshots that b
 
 async def post_snapshot(call: Call) -> Reply:
     """Create a snapshot."""
-    body = parse(call, "snapshot", SnapshotCreate)
+    return Reply({"snapshot": snapshot_view(await accept_new(call, parse(call, "snapshot", SnapshotCreate)))})
+
+
+async def accept_new(call: Call, body: SnapshotCreate) -> Snapshot:
+    """Return the snapshot that a create, in any family, has begun."""
+    check_volume_id(body.volume_id)
     name = body.name if body.name is not None or body.display_name is UNSET else body.display_name
     new = NewSnapshot(
         volume_id=body.volume_id,
@@ -29,7 +36,13 @@ async def post_snapshot(call: Call) -> Reply:
     )
     snapshot = await service.create_snapshot(call.deps, call.caller, new)
     warn_reserved(call, snapshot.name)
-    return Reply({"snapshot": snapshot_view(snapshot)})
+    return snapshot
+
+
+def check_volume_id(text: str) -> None:
+    """Refuse what cannot be a volume's id. Raises InvalidInput."""
+    if not is_uuid(text):
+        raise InvalidInput("volume_id", f"{text[:64]!r} is not a UUID.", "EVS.1002")
 
 
 def warn_reserved(call: Call, name: str | None) -> None:
@@ -38,10 +51,10 @@ def warn_reserved(call: Call, name: str | None) -> None:
         call.warnings.append(RESERVED_WARNING)
 
 
-def _force(call: Call, value: Any) -> Force:
+def _force(call: Call, value: bool | str | UnsetType) -> Force:
     """Below 3.66 `force` decides; from there on an attached volume needs none, and `false` is an error."""
-    given = value is not UNSET and value is not None
-    wanted = flag("force", value) if given else False
+    given = value is not UNSET
+    wanted = not isinstance(value, UnsetType) and flag("force", value)
     if not call.at_least(66):
         return "yes" if wanted else "no"
     if given and not wanted:
@@ -81,22 +94,25 @@ async def get_snapshot(call: Call) -> Reply:
 
 async def put_snapshot(call: Call) -> Reply:
     """Change name or description."""
-    body = parse(call, "snapshot", SnapshotUpdate)
+    changes = changes_of(parse(call, "snapshot", SnapshotUpdate))
+    snapshot = await service.update_snapshot(call.deps, call.caller, call.path["snapshot_id"], changes)
+    warn_reserved(call, changes.get("name"))
+    return Reply({"snapshot": snapshot_view(snapshot)})
+
+
+def changes_of(body: SnapshotUpdate) -> dict[str, str | None]:
+    """Return which of name and description an update gives; the v1 names count only where those are not given.
+    Raises InvalidInput if it gives none."""
+    given = {
+        "name": (body.name, body.display_name),
+        "description": (body.description, body.display_description),
+    }
     changes = {
-        field: value
-        for field, given in (
-            ("name", (body.name, body.display_name)),
-            ("description", (body.description, body.display_description)),
-        )
-        for value in given[::-1]
-        if value is not UNSET
+        field: value for field, values in given.items() for value in values[::-1] if not isinstance(value, UnsetType)
     }
     if not changes:
-        raise InvalidInput("snapshot", "it must have at least one of name and description.")
-    snapshot = await service.update_snapshot(call.deps, call.caller, call.path["snapshot_id"], changes)
-    if "name" in changes:
-        warn_reserved(call, snapshot.name)
-    return Reply({"snapshot": snapshot_view(snapshot)})
+        raise InvalidInput("snapshot", "it must have at least one of name and description.", "EVS.1070")
+    return changes
 
 
 async def delete_snapshot(call: Call) -> Reply:

@@ -16,7 +16,7 @@ class SnapshotCreate(Struct):
     display_name: str | UnsetType | None = UNSET
     description: str | None = None
     metadata: dict[str, Any] | None = None
-    force: bool | str | int | UnsetType | None = UNSET
+    force: bool | str | UnsetType = UNSET
 
 
 class SnapshotUpdate(Struct):
@@ -26,6 +26,14 @@ class SnapshotUpdate(Struct):
     description: str | UnsetType | None = UNSET
     display_name: str | UnsetType | None = UNSET
     display_description: str | UnsetType | None = UNSET
+
+
+class SnapshotRollback(Struct):
+    """The body of a rollback, in its envelope `rollback`."""
+
+    volume_id: str
+    name: str | None = None
+    """Of the volume; it has no effect."""
 
 
 def snapshot_view(snapshot: Snapshot) -> dict[str, Any]:
@@ -55,6 +63,11 @@ def snapshot_detail(snapshot: Snapshot) -> dict[str, Any]:
         "openevs:stall_ms": snapshot.stall_ms,
         "openevs:reason": snapshot.reason,
     }
+
+
+def cloud_list_item(snapshot: Snapshot) -> dict[str, Any]:
+    """Return what the list of cloudsnapshots shows."""
+    return {**snapshot_detail(snapshot), "service_type": "EVS"}
 
 
 def native_detail(snapshot: Snapshot, api: str, minor: int) -> dict[str, Any]:
