@@ -69,10 +69,14 @@ def serve(
 
 @main.command()
 @common
-def show_config(config: Path | None, data_folder: str | None) -> None:
+@click.option("--markdown", is_flag=True, help="Print the documentation of all settings instead.")
+def show_config(config: Path | None, data_folder: str | None, markdown: bool) -> None:
     """Print every setting in force and where it came from."""
     from openevs.commands import config as command
 
+    if markdown:
+        click.echo(command.render_documentation(), nl=False)
+        return
     click.echo(command.render(*settings_of(config, data_folder)))
 
 

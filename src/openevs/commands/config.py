@@ -4,6 +4,15 @@ import msgspec
 
 from openevs.settings import SECTIONS, Origins, Settings
 
+HEAD = """\
+# Configuration
+
+<!-- Made from src/openevs/settings.py by `openevs show-config --markdown`; a test fails when they differ. -->
+
+Sources, later ones win: the default; a TOML file (`--config FILE`, or `OPENEVS_CONFIG`); an environment variable
+`OPENEVS_SECTION_NAME` (`OPENEVS_SERVER_PORT=8777`); the command line. `openevs show-config` prints what is in
+force and where each value came from. A name that does not exist is an error that says which one is nearest."""
+
 SECRET_SETTINGS = frozenset({("data", "database_url")})
 """Settings that may hold a password; only the part that does is masked."""
 
@@ -34,3 +43,22 @@ def _toml(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return msgspec.json.encode(value).decode()
+
+
+def render_documentation() -> str:
+    """Return docs/configuration.md: every setting with its default and its reason."""
+    lines = [HEAD]
+    for section, struct in SECTIONS.items():
+        lines += ["", f"## `[{section}]`", "", str(struct.__doc__), "", "| setting | default | meaning, and why so |"]
+        lines += ["| --- | --- | --- |"]
+        default = struct()
+        for field in msgspec.structs.fields(struct):
+            value = _toml(getattr(default, field.name))
+            lines.append(f"| `{field.name}` | `{value}` | {reason(section, field.name)} |")
+    return "\n".join(lines) + "\n"
+
+
+def reason(section: str, name: str) -> str:
+    """Return what a setting means, and why it is as it is."""
+    schema = msgspec.json.schema(SECTIONS[section])["$defs"][SECTIONS[section].__name__]
+    return str(schema["properties"][name].get("description", ""))
