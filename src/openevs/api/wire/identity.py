@@ -156,7 +156,7 @@ def assignment_view(call: Call, named: NamedAssignment, *, names: bool) -> View:
     user: View = {"id": given.user_id}
     target: View = {"id": given.target_id}
     if names:
-        role |= {"name": named.role_name, "domain": {"id": None, "name": None}}
+        role |= {"name": named.role_name}
         user |= {"name": named.user_name, "domain": _THE_DOMAIN}
         target |= {"name": named.project_name, "domain": _THE_DOMAIN} if on_project else {"name": DOMAIN_NAME}
     path = f"{given.target_kind}s/{given.target_id}/users/{given.user_id}/roles/{given.role_id}"
