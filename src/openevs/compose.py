@@ -5,7 +5,7 @@
 
 import fcntl
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
@@ -24,6 +24,7 @@ from openevs.identity.credentials import write_credentials
 from openevs.identity.embedded import EmbeddedIdentity
 from openevs.observe.metrics import Metrics
 from openevs.operations.catalog import KINDS
+from openevs.operations.kind import Kind
 from openevs.operations.runner import Runner
 from openevs.service.deps import Deps
 from openevs.settings import Settings
@@ -76,6 +77,7 @@ class Application:
         engine: Engine | None = None,
         clock: Callable[[], datetime] = utc_now,
         node: str = NODE,
+        kinds: Mapping[str, Kind] = KINDS,
     ) -> None:
         self.settings = settings
         self.clock = clock
@@ -87,7 +89,7 @@ class Application:
             measured(engine or build_engine(settings), self.metrics.engine_call), settings.engine.call_timeout_seconds
         )
         self.identity = EmbeddedIdentity(self.db, settings.identity, clock)
-        self.runner = Runner(self.db, self.engine, KINDS, clock, node, settings.operations, self.metrics.operation)
+        self.runner = Runner(self.db, self.engine, kinds, clock, node, settings.operations, self.metrics.operation)
         self.deps = Deps(
             db=self.db,
             clock=clock,

@@ -1,5 +1,7 @@
 """Metrics, for Prometheus. Each application has a registry of its own, so that tests can have many."""
 
+from collections.abc import Mapping
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 _FAST = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
@@ -65,13 +67,12 @@ class Metrics:
         """Count an engine call."""
         self._engine_calls.labels(method, outcome).observe(seconds)
 
-    def operation(self, kind: str, outcome: str, seconds: float) -> None:
-        """Count an operation that ended."""
+    def operation(self, kind: str, outcome: str, seconds: float, facts: Mapping[str, object]) -> None:
+        """Count an operation that ended, and what it found out of how long a cut held up a client."""
         self._operations.labels(kind, outcome).observe(seconds)
-
-    def stall(self, milliseconds: float) -> None:
-        """Note how long a cut held up a client."""
-        self._stall.observe(milliseconds)
+        stall_ms = facts.get("stall_ms")
+        if isinstance(stall_ms, float):
+            self._stall.observe(stall_ms)
 
     def sweep(self, outcome: str, orphans: int) -> None:
         """Count a sweep."""

@@ -13,13 +13,16 @@ on counting against the quota until it is deleted, as in Cinder.
 
 from datetime import datetime
 
-from openevs.domain.ids import SnapshotId, VolumeId
+from openevs.domain.ids import GIB, SnapshotId, VolumeId
 from openevs.domain.lifecycle import SnapshotMoves
 from openevs.domain.model import Operation
+from openevs.domain.quota import growth_usage
 from openevs.engine.port import Engine, SnapshotSpec
+from openevs.operations.ends import end_snapshot
 from openevs.operations.kind import Facts, Kind, Step
 from openevs.store.database import Tx
-from openevs.store.snapshots import move_snapshot
+from openevs.store.quotas import give_quota
+from openevs.store.snapshots import find_snapshot
 
 
 async def freeze(engine: Engine, operation: Operation, facts: Facts) -> Facts:
@@ -27,7 +30,12 @@ async def freeze(engine: Engine, operation: Operation, facts: Facts) -> Facts:
     labels = {"project_id": operation.project_id, "name": operation.input["name"]}
     spec = SnapshotSpec(SnapshotId(operation.resource_id), VolumeId(operation.input["volume_id"]), labels)
     frozen = await engine.ensure_snapshot(spec)
-    return {"taken_at": frozen.taken_at, "cut_ms": frozen.cut_ms, "stall_ms": frozen.stall_ms}
+    return {
+        "size_gib": frozen.size_bytes // GIB,
+        "taken_at": frozen.taken_at,
+        "cut_ms": frozen.cut_ms,
+        "stall_ms": frozen.stall_ms,
+    }
 
 
 async def remove(engine: Engine, operation: Operation, facts: Facts) -> Facts:
@@ -38,12 +46,17 @@ async def remove(engine: Engine, operation: Operation, facts: Facts) -> Facts:
 
 def succeed(tx: Tx, operation: Operation, facts: Facts, now: datetime) -> None:
     """The snapshot is there."""
-    move_snapshot(tx, operation.resource_id, SnapshotMoves.created, now, also={"progress": "100%", **facts})
+    snapshot = find_snapshot(tx, operation.resource_id)
+    if facts["size_gib"] != snapshot.size_gib:
+        # The volume has grown between the request and the cut: usage follows the row, limit or no limit.
+        shrinking = growth_usage(snapshot.size_gib - facts["size_gib"], snapshot.volume_type)
+        give_quota(tx, snapshot.project_id, shrinking)
+    end_snapshot(tx, snapshot.id, SnapshotMoves.created, now, {"progress": "100%", **facts})
 
 
 def fail(tx: Tx, operation: Operation, reason: str, now: datetime) -> None:
     """The snapshot is not there, and why."""
-    move_snapshot(tx, operation.resource_id, SnapshotMoves.create_failed, now, also={"reason": reason})
+    end_snapshot(tx, operation.resource_id, SnapshotMoves.create_failed, now, reason=reason)
 
 
 CREATE_SNAPSHOT = Kind(

@@ -14,9 +14,9 @@ from openevs.domain.ids import GIB, SnapshotId, VolumeId
 from openevs.domain.lifecycle import VolumeMoves
 from openevs.domain.model import Operation
 from openevs.engine.port import Engine, SnapshotSpec, VolumeSpec
+from openevs.operations.ends import end_volume
 from openevs.operations.kind import Facts, Kind, Step
 from openevs.store.database import Tx
-from openevs.store.volumes import move_volume
 
 
 async def freeze_source(engine: Engine, operation: Operation, facts: Facts) -> Facts:
@@ -58,12 +58,12 @@ async def remove(engine: Engine, operation: Operation, facts: Facts) -> Facts:
 
 def succeed(tx: Tx, operation: Operation, facts: Facts, now: datetime) -> None:
     """The volume is there."""
-    move_volume(tx, operation.resource_id, VolumeMoves.created, now)
+    end_volume(tx, operation.resource_id, VolumeMoves.created, now)
 
 
 def fail(tx: Tx, operation: Operation, reason: str, now: datetime) -> None:
     """The volume is not there, and why."""
-    move_volume(tx, operation.resource_id, VolumeMoves.create_failed, now, also={"reason": reason})
+    end_volume(tx, operation.resource_id, VolumeMoves.create_failed, now, reason=reason)
 
 
 CREATE_VOLUME = Kind(

@@ -12,10 +12,11 @@ from openevs.domain.lifecycle import SnapshotMoves
 from openevs.domain.model import Operation
 from openevs.domain.quota import snapshot_usage
 from openevs.engine.port import Engine
+from openevs.operations.ends import end_snapshot
 from openevs.operations.kind import Facts, Kind, Step
 from openevs.store.database import Tx
 from openevs.store.quotas import give_quota
-from openevs.store.snapshots import delete_snapshot_row, find_snapshot, move_snapshot
+from openevs.store.snapshots import delete_snapshot_row, find_snapshot
 
 
 async def remove(engine: Engine, operation: Operation, facts: Facts) -> Facts:
@@ -38,7 +39,7 @@ def forget_snapshot(tx: Tx, snapshot_id: str) -> None:
 
 def fail(tx: Tx, operation: Operation, reason: str, now: datetime) -> None:
     """The snapshot could not be removed, and why."""
-    move_snapshot(tx, operation.resource_id, SnapshotMoves.delete_failed, now, also={"reason": reason})
+    end_snapshot(tx, operation.resource_id, SnapshotMoves.delete_failed, now, reason=reason)
 
 
 DELETE_SNAPSHOT = Kind(name="delete_snapshot", steps=(Step("remove", remove),), succeed=succeed, fail=fail)

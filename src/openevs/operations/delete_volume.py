@@ -8,15 +8,17 @@ administrator's `os-force_delete` tries again.
 from datetime import datetime
 
 from openevs.domain.ids import SnapshotId, VolumeId
-from openevs.domain.lifecycle import SnapshotMoves, VolumeMoves
+from openevs.domain.lifecycle import SnapshotMoves, VolumeMoves, reset_volume
 from openevs.domain.model import Operation
 from openevs.domain.quota import volume_usage
 from openevs.engine.port import Engine
 from openevs.operations.delete_snapshot import forget_snapshot
+from openevs.operations.ends import end_snapshot, end_volume
 from openevs.operations.kind import Facts, Kind, Step
+from openevs.store.attachments import attachments_of
 from openevs.store.database import Tx
 from openevs.store.quotas import give_quota
-from openevs.store.snapshots import move_snapshot
+from openevs.store.snapshots import count_snapshots_of
 from openevs.store.volumes import delete_volume_row, find_volume, move_volume
 
 
@@ -37,6 +39,11 @@ def succeed(tx: Tx, operation: Operation, facts: Facts, now: datetime) -> None:
     """Everything is gone, and the quotas are given back."""
     for snapshot_id in operation.input["snapshots"]:
         forget_snapshot(tx, snapshot_id)
+    if count_snapshots_of(tx, operation.resource_id) or attachments_of(tx, [operation.resource_id]):
+        # Made after an administrator had taken the volume out of `deleting` by hand: the row cannot go before them.
+        reason = "Its bytes were deleted: its status had been set by hand while the deletion went on."
+        move_volume(tx, operation.resource_id, reset_volume("error"), now, also={"reason": reason})
+        return
     volume = find_volume(tx, operation.resource_id)
     give_quota(tx, volume.project_id, volume_usage(volume.size_gib, volume.volume_type))
     delete_volume_row(tx, operation.resource_id)
@@ -45,8 +52,8 @@ def succeed(tx: Tx, operation: Operation, facts: Facts, now: datetime) -> None:
 def fail(tx: Tx, operation: Operation, reason: str, now: datetime) -> None:
     """The volume could not be removed, and why."""
     for snapshot_id in operation.input["snapshots"]:
-        move_snapshot(tx, snapshot_id, SnapshotMoves.delete_failed, now, also={"reason": reason})
-    move_volume(tx, operation.resource_id, VolumeMoves.delete_failed, now, also={"reason": reason})
+        end_snapshot(tx, snapshot_id, SnapshotMoves.delete_failed, now, reason=reason)
+    end_volume(tx, operation.resource_id, VolumeMoves.delete_failed, now, reason=reason)
 
 
 DELETE_VOLUME = Kind(

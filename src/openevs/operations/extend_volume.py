@@ -13,10 +13,11 @@ from openevs.domain.lifecycle import VolumeMoves
 from openevs.domain.model import Operation
 from openevs.domain.quota import growth_usage
 from openevs.engine.port import Engine
+from openevs.operations.ends import end_volume
 from openevs.operations.kind import Facts, Kind, Step
 from openevs.store.database import Tx
 from openevs.store.quotas import give_quota
-from openevs.store.volumes import move_volume
+from openevs.store.volumes import find_volume
 
 
 async def grow(engine: Engine, operation: Operation, facts: Facts) -> Facts:
@@ -28,12 +29,13 @@ async def grow(engine: Engine, operation: Operation, facts: Facts) -> Facts:
 def succeed(tx: Tx, operation: Operation, facts: Facts, now: datetime) -> None:
     """The volume has its new size."""
     size = {"size_gib": operation.input["new_size_gib"]}
-    move_volume(tx, operation.resource_id, VolumeMoves.extended, now, also=size)
+    end_volume(tx, operation.resource_id, VolumeMoves.extended, now, size)
 
 
 def fail(tx: Tx, operation: Operation, reason: str, now: datetime) -> None:
     """The volume has its old size, and why."""
-    volume = move_volume(tx, operation.resource_id, VolumeMoves.extend_failed, now, also={"reason": reason})
+    volume = find_volume(tx, operation.resource_id)
+    end_volume(tx, volume.id, VolumeMoves.extend_failed, now, reason=reason)
     growth = operation.input["new_size_gib"] - operation.input["old_size_gib"]
     give_quota(tx, volume.project_id, growth_usage(growth, volume.volume_type))
 

@@ -40,6 +40,11 @@ PASSING = (Transient, OutcomeUnknown, Busy)
 """Errors after which the same step is tried again."""
 
 
-def may_pass(error: EngineError, kind: Kind) -> bool:
-    """Say whether trying again makes sense."""
-    return isinstance(error, PASSING) or (kind.forward_only and isinstance(error, NoSpace))
+def may_pass(error: EngineError, kind: Kind, *, undoing: bool) -> bool:
+    """Say whether trying again makes sense.
+
+    A pool that is full refuses new things at once, rather than after minutes. What makes room (a deletion, an undo) and
+    what cannot stop half-way waits for some to be found.
+    """
+    makes_something = bool(kind.undo) and not undoing
+    return isinstance(error, PASSING) or (isinstance(error, NoSpace) and not makes_something)

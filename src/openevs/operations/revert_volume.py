@@ -18,10 +18,9 @@ from openevs.domain.ids import SnapshotId, VolumeId
 from openevs.domain.lifecycle import Move, SnapshotMoves, VolumeMoves
 from openevs.domain.model import Operation
 from openevs.engine.port import Engine
+from openevs.operations.ends import end_snapshot, end_volume
 from openevs.operations.kind import Facts, Kind, Step
 from openevs.store.database import Tx
-from openevs.store.snapshots import move_snapshot
-from openevs.store.volumes import move_volume
 
 
 async def put_back(engine: Engine, operation: Operation, facts: Facts) -> Facts:
@@ -34,8 +33,8 @@ async def put_back(engine: Engine, operation: Operation, facts: Facts) -> Facts:
 def _succeed(volume_move: Move, snapshot_move: Move) -> Callable[[Tx, Operation, Facts, datetime], None]:
     def succeed(tx: Tx, operation: Operation, facts: Facts, now: datetime) -> None:
         """The volume has the snapshot's bytes."""
-        move_volume(tx, operation.resource_id, volume_move, now)
-        move_snapshot(tx, operation.input["snapshot_id"], snapshot_move, now)
+        end_volume(tx, operation.resource_id, volume_move, now)
+        end_snapshot(tx, operation.input["snapshot_id"], snapshot_move, now)
 
     return succeed
 
@@ -43,8 +42,8 @@ def _succeed(volume_move: Move, snapshot_move: Move) -> Callable[[Tx, Operation,
 def _fail(volume_move: Move, snapshot_move: Move) -> Callable[[Tx, Operation, str, datetime], None]:
     def fail(tx: Tx, operation: Operation, reason: str, now: datetime) -> None:
         """The volume has its own bytes still, and why."""
-        move_volume(tx, operation.resource_id, volume_move, now, also={"reason": reason})
-        move_snapshot(tx, operation.input["snapshot_id"], snapshot_move, now)
+        end_volume(tx, operation.resource_id, volume_move, now, reason=reason)
+        end_snapshot(tx, operation.input["snapshot_id"], snapshot_move, now)
 
     return fail
 

@@ -19,9 +19,8 @@ from typing import Any
 
 import structlog
 
-from openevs.domain.errors import DomainError
 from openevs.domain.model import Operation
-from openevs.engine.errors import EngineError
+from openevs.engine.errors import EngineError, OutcomeUnknown
 from openevs.engine.port import Engine
 from openevs.operations.kind import Facts, Kind, Step, may_pass
 from openevs.settings import Operations as OperationSettings
@@ -42,11 +41,15 @@ from openevs.store.operations import (
 log = structlog.get_logger()
 
 UNDO = "undo_reason"
-"""Fact that turns an operation round: its steps are now those of `undo`."""
+"""Fact that turns an operation round: its steps are now those of `undo`. Its value is why."""
 LONGEST_PAUSE_SECONDS = 60.0
 
-Observe = Callable[[str, str, float], None]
-"""Called when an operation ends: kind, outcome, seconds since it was made."""
+Observe = Callable[[str, str, float, Facts], None]
+"""Called when an operation ends: kind, outcome, seconds since it was made, facts."""
+
+
+def _ignore(kind: str, outcome: str, seconds: float, facts: Facts) -> None:
+    return None
 
 
 class Runner:
@@ -60,7 +63,7 @@ class Runner:
         clock: Callable[[], datetime],
         node: str,
         settings: OperationSettings,
-        observe: Observe = lambda kind, outcome, seconds: None,
+        observe: Observe = _ignore,
     ) -> None:
         self._db, self._engine, self._kinds, self._clock = db, engine, kinds, clock
         self._node, self._settings, self._observe = node, settings, observe
@@ -68,6 +71,7 @@ class Runner:
         self._waiting: dict[str, list[asyncio.Future[Operation]]] = {}
         self._loops: list[asyncio.Task[None]] = []
         self._wake = asyncio.Event()
+        self._left_waiting = False
         self._stopping = False
 
     # The bell ---------------------------------------------------------------------------------------------------
@@ -87,16 +91,22 @@ class Runner:
 
     async def finished(self, operation_id: str, timeout_seconds: float) -> Operation | None:
         """Wait until an operation has ended and return it; None if it has not within the time."""
-        future: asyncio.Future[Operation] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_seconds
+        future: asyncio.Future[Operation] = loop.create_future()
         self._waiting.setdefault(operation_id, []).append(future)
         try:
-            # It may have ended before anybody waited for it.
-            operation = await self._db.read(find_operation, operation_id)
-            if operation.finished_at is not None:
-                return operation
-            return await asyncio.wait_for(future, timeout_seconds)
-        except TimeoutError:
-            return None
+            while True:
+                # It may have ended before anybody waited for it, or on another node, which rings no bell here.
+                operation = await self._db.read(find_operation, operation_id)
+                if operation.finished_at is not None:
+                    return operation
+                left = deadline - loop.time()
+                if left <= 0:
+                    return None
+                await asyncio.wait({future}, timeout=min(left, self._settings.scan_seconds))
+                if future.done():
+                    return future.result()
         finally:
             waiting = self._waiting.get(operation_id, [])
             if future in waiting:
@@ -115,16 +125,21 @@ class Runner:
         self._loops = [asyncio.create_task(self._scan()), asyncio.create_task(self._renew())]
 
     async def stop(self, grace_seconds: float = 5.0) -> None:
-        """Take no more work, give what is under way a moment, and drop the rest: the next start resumes it."""
+        """Take no more work, give what is under way a moment, drop the rest and give it back: whoever starts next
+        resumes it."""
         self._stopping = True
-        for loop in self._loops:
+        loops, self._loops = self._loops, []
+        for loop in loops:
             loop.cancel()
         if self._working:
             await asyncio.wait(list(self._working.values()), timeout=grace_seconds)
-        for task in list(self._working.values()):
+        working = list(self._working.values())
+        for task in working:
             task.cancel()
-        await asyncio.gather(*self._loops, *self._working.values(), return_exceptions=True)
-        self._loops = []
+        await asyncio.gather(*loops, *working, return_exceptions=True)
+        if loops:
+            # Behind every write that was begun above: the database does them in order.
+            await self._db.write(release_leases, self._node, self._clock())
 
     async def _scan(self) -> None:
         while True:
@@ -132,13 +147,17 @@ class Runner:
                 await asyncio.wait_for(self._wake.wait(), self._settings.scan_seconds)
             self._wake.clear()
             room = self._settings.workers - len(self._working)
+            self._left_waiting = room <= 0
             if room <= 0:
                 continue
             try:
-                for operation in await self._db.write(claim_due, self._new_lease(), self._clock(), room):
-                    self._start(operation)
+                claimed = await self._db.write(claim_due, self._new_lease(), self._clock(), room)
             except Exception:
                 log.exception("operation_scan_failed")
+                continue
+            self._left_waiting = len(claimed) == room
+            for operation in claimed:
+                self._start(operation)
 
     async def _renew(self) -> None:
         while True:
@@ -153,13 +172,20 @@ class Runner:
         return Lease(self._node, self._clock() + timedelta(seconds=self._settings.lease_seconds))
 
     def _start(self, operation: Operation) -> None:
+        # Our own lease may have run out under our work (a machine that slept): the fence has gone up, so what that
+        # work would write is refused anyway.
+        overtaken = self._working.get(operation.id)
+        if overtaken is not None:
+            overtaken.cancel()
         task = asyncio.create_task(self._work(operation), name=f"{operation.kind} {operation.id}")
         self._working[operation.id] = task
-        task.add_done_callback(lambda _: self._ended(operation.id))
+        task.add_done_callback(lambda ended: self._ended(operation.id, ended))
 
-    def _ended(self, operation_id: str) -> None:
-        self._working.pop(operation_id, None)
-        self._wake.set()
+    def _ended(self, operation_id: str, task: asyncio.Task[None]) -> None:
+        if self._working.get(operation_id) is task:
+            del self._working[operation_id]
+        if self._left_waiting:
+            self._wake.set()
 
     # One operation ----------------------------------------------------------------------------------------------
 
@@ -175,76 +201,84 @@ class Runner:
             except LostLease:
                 log.warning("operation_lease_lost")
             except Exception as error:
+                # The database, or a mistake of ours between two steps. Storage has refused nothing, so nothing is
+                # given up, however often: the age of the oldest open operation tells a person.
                 log.exception("operation_crashed")
                 await self._again(operation, f"internal error ({type(error).__name__})")
 
     async def _run_steps(self, operation: Operation, kind: Kind) -> None:
         facts: Facts = dict(operation.facts)
         steps = kind.undo if UNDO in facts else kind.steps
-        try:
-            for number in range(operation.step, len(steps)):
-                facts |= await steps[number].run(self._engine, operation, facts)
-                if number + 1 < len(steps):
-                    operation = await self._db.write(record_step, operation, number + 1, facts)
-        except EngineError as error:
-            await self._not_done(operation, kind, facts, steps, error)
-            return
-        if UNDO in facts:
-            await self._end(operation, kind, "failed", facts)
-        else:
-            await self._end(operation, kind, "succeeded", facts)
+        for number in range(operation.step, len(steps)):
+            try:
+                facts |= await self._run_step(steps[number], operation, facts)
+            except EngineError as error:
+                await self._not_done(operation, kind, facts, error)
+                return
+            if number + 1 < len(steps):
+                operation = await self._db.write(record_step, operation, number + 1, facts)
+        await self._end(operation, kind, facts, facts.get(UNDO))
 
-    async def _not_done(
-        self, operation: Operation, kind: Kind, facts: Facts, steps: tuple[Step, ...], error: EngineError
-    ) -> None:
-        log.warning(
-            "operation_step_failed", error=type(error).__name__, reason=error.reason, attempt=operation.attempts
-        )
-        exhausted = operation.attempts >= self._settings.attempts and not (kind.forward_only and UNDO not in facts)
-        if may_pass(error, kind) and not exhausted:
+    async def _run_step(self, step: Step, operation: Operation, facts: Facts) -> Facts:
+        try:
+            return await step.run(self._engine, operation, facts)
+        except EngineError:
+            raise
+        except Exception as error:
+            # An engine that breaks its contract, or a mistake in the step: tried as often as a fault of storage.
+            log.exception("operation_step_crashed", step=step.name)
+            raise OutcomeUnknown(f"internal error ({type(error).__name__})") from error
+
+    async def _not_done(self, operation: Operation, kind: Kind, facts: Facts, error: EngineError) -> None:
+        undoing = UNDO in facts
+        tries = operation.attempts + 1
+        log.warning("operation_step_failed", error=type(error).__name__, reason=error.reason, tries=tries)
+        exhausted = tries >= self._settings.attempts and (undoing or not kind.forward_only)
+        if may_pass(error, kind, undoing=undoing) and not exhausted:
             await self._again(operation, error.reason)
-        elif UNDO in facts or not kind.undo:
-            # What cannot even be undone is left to the orphan sweep; the reason for a person is the first one.
-            await self._end(operation, kind, "failed", {UNDO: error.reason, **facts})
-        else:
-            turned = await self._db.write(record_step, operation, 0, {UNDO: error.reason})
+        elif kind.undo and not undoing:
+            turned = await self._db.write(record_step, operation, 0, {**facts, UNDO: error.reason})
             await self._run_steps(turned, kind)
+        else:
+            # What cannot even be undone stays on storage, for the row's own deletion or the orphan sweep to remove;
+            # the reason for a person is the first one.
+            await self._end(operation, kind, facts, facts.get(UNDO, error.reason))
 
     async def _again(self, operation: Operation, reason: str) -> None:
-        pause = min(self._settings.retry_seconds * 2 ** max(operation.attempts - 1, 0), LONGEST_PAUSE_SECONDS)
-        pause *= random.uniform(0.75, 1.25)  # noqa: S311 - spreads retries, hides nothing
+        # Doubling stops where the pause does: a number that grows for days does not fit a float.
+        doubled = self._settings.retry_seconds * 2.0 ** min(operation.attempts, 16)
+        pause = min(doubled, LONGEST_PAUSE_SECONDS) * random.uniform(0.75, 1.25)  # noqa: S311 - only spreads retries
         due = self._clock() + timedelta(seconds=pause)
         try:
             await self._db.write(reschedule, operation, due, reason)
         except LostLease:
             log.warning("operation_lease_lost")
+        except Exception:
+            # Its lease is not renewed any more; when that has run out, the scan takes it again.
+            log.exception("operation_not_rescheduled")
         else:
             asyncio.get_running_loop().call_later(pause, self._wake.set)
 
-    async def _end(self, operation: Operation, kind: Kind, outcome: str, facts: Facts) -> None:
+    async def _end(self, operation: Operation, kind: Kind, facts: Facts, reason: str | None) -> None:
         now = self._clock()
-        try:
-            finished = await self._db.write(_close, operation, kind, outcome, facts, now)
-        except DomainError as error:
-            # An administrator has changed the status by hand meanwhile: theirs stands, and the work has ended.
-            log.warning("operation_overtaken", reason=str(error))
-            finished = await self._db.write(finish_operation, operation, "failed", now, str(error))
-        self._observe(kind.name, outcome, (now - operation.created_at).total_seconds())
-        log.info("operation_ended", outcome=outcome, resource_id=operation.resource_id)
+        finished = await self._db.write(_close, operation, kind, facts, reason, now)
+        self._observe(kind.name, finished.state, (now - operation.created_at).total_seconds(), facts)
+        log.info("operation_ended", outcome=finished.state, resource_id=operation.resource_id)
         for future in self._waiting.pop(operation.id, []):
             if not future.done():
                 future.set_result(finished)
 
 
-def _close(tx: Tx, operation: Operation, kind: Kind, outcome: str, facts: Facts, now: datetime) -> Operation:
-    """End an operation and change the rows it is about, in one transaction. Raises LostLease before any change."""
-    reason: str | None = facts.get(UNDO)
+def _close(tx: Tx, operation: Operation, kind: Kind, facts: Facts, reason: str | None, now: datetime) -> Operation:
+    """End an operation and change the rows it is about, in one transaction; with a reason, it has failed.
+    Raises LostLease before any change."""
+    outcome = "succeeded" if reason is None else "failed"
     finished = finish_operation(tx, operation, outcome, now, reason)
     detail: dict[str, Any] = {}
-    if outcome == "succeeded":
+    if reason is None:
         kind.succeed(tx, operation, facts, now)
     else:
         detail["reason"] = reason
-        kind.fail(tx, operation, reason or "", now)
+        kind.fail(tx, operation, reason, now)
     insert_event(tx, operation, f"{kind.name}.{outcome}", now, detail)
     return finished

@@ -52,7 +52,7 @@ def insert_operation(tx: Tx, new: NewOperation, now: datetime, lease: Lease | No
         "resource_id": new.resource_id,
         "state": "running" if lease else "queued",
         "step": 0,
-        "attempts": 1 if lease else 0,
+        "attempts": 0,
         "run_after": now,
         "lease_owner": lease.owner if lease else None,
         "lease_until": lease.until if lease else None,
@@ -100,7 +100,6 @@ def claim_due(tx: Tx, lease: Lease, now: datetime, limit: int) -> list[Operation
             lease_owner=lease.owner,
             lease_until=lease.until,
             fence=table.c.fence + 1,
-            attempts=table.c.attempts + 1,
         )
         .returning(*table.c)
     )
@@ -122,13 +121,14 @@ def release_leases(tx: Tx, owner: str, now: datetime) -> int:
 
 def record_step(tx: Tx, operation: Operation, step: int, facts: Mapping[str, Any]) -> Operation:
     """Note that the work up to before `step` is done. Raises LostLease."""
-    return _write(tx, operation, {"step": step, "facts": dict(facts), "attempts": 1})
+    return _write(tx, operation, {"step": step, "facts": dict(facts), "attempts": 0})
 
 
 def reschedule(tx: Tx, operation: Operation, run_after: datetime, error: str) -> Operation:
-    """Put an operation back, to be tried again. Raises LostLease."""
+    """Put an operation back, to be tried again: one more failed try of its present step. Only these are counted; a
+    restart or a lost lease is nobody's failure. Raises LostLease."""
     values = {"state": "queued", "run_after": run_after, "lease_owner": None, "lease_until": None, "error": error}
-    return _write(tx, operation, values)
+    return _write(tx, operation, {**values, "attempts": table.c.attempts + 1})
 
 
 def finish_operation(tx: Tx, operation: Operation, state: str, now: datetime, error: str | None = None) -> Operation:

@@ -1,0 +1,46 @@
+"""Moving the rows that an operation is about, when it has ended.
+
+An administrator may have set a status by hand while the work went on (`os-reset_status`). Theirs stands; but the end of
+the operation is not undone by it: its other rows, sizes and quotas still have to say what is on storage now. So here a
+move that finds another status than the operation left is no error, and `facts` are kept in any case.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+import structlog
+
+from openevs.domain.errors import WrongStatus
+from openevs.domain.lifecycle import Move
+from openevs.store.database import Tx
+from openevs.store.snapshots import move_snapshot, update_snapshot
+from openevs.store.volumes import move_volume, update_volume
+
+log = structlog.get_logger()
+Values = Mapping[str, Any]
+_NONE: Final[Values] = {}
+
+
+def end_volume(
+    tx: Tx, volume_id: str, move: Move, now: datetime, facts: Values = _NONE, reason: str | None = None
+) -> None:
+    """Move a volume (with the reason, if it has failed), unless its status was set by hand. Raises NotFound."""
+    try:
+        move_volume(tx, volume_id, move, now, also={**facts, "reason": reason})
+    except WrongStatus as error:
+        log.warning("status_was_set_by_hand", volume_id=volume_id, found=error.found, action=move.action)
+        if facts:
+            update_volume(tx, volume_id, None, now, facts)
+
+
+def end_snapshot(
+    tx: Tx, snapshot_id: str, move: Move, now: datetime, facts: Values = _NONE, reason: str | None = None
+) -> None:
+    """Move a snapshot (with the reason, if it has failed), unless its status was set by hand. Raises NotFound."""
+    try:
+        move_snapshot(tx, snapshot_id, move, now, also={**facts, "reason": reason})
+    except WrongStatus as error:
+        log.warning("status_was_set_by_hand", snapshot_id=snapshot_id, found=error.found, action=move.action)
+        if facts:
+            update_snapshot(tx, snapshot_id, None, now, facts)
