@@ -91,5 +91,20 @@ def token() -> None:
         raise Failure(str(error)) from None
 
 
+@main.command()
+@click.argument("folder", required=False, type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--work-folder", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Where to work.")
+@click.option("--keep", is_flag=True, help="Keep the data folder, to look into it.")
+def demo(folder: Path | None, work_folder: Path | None, keep: bool) -> None:
+    """Show the whole life of a snapshot with the files of FOLDER (default: this checkout), against a service of its
+    own, and measure it."""
+    from openevs.commands import demo as command
+
+    try:
+        command.run(folder, work_folder, keep=keep)
+    except command.DemoFailed as error:
+        raise Failure(str(error)) from None
+
+
 if __name__ == "__main__":
     sys.exit(main())

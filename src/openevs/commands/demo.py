@@ -1,0 +1,43 @@
+"""`openevs demo`: tell the story of `openevs.demo`, show the figures, and say the truth in the exit status."""
+
+import signal
+import time
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from openevs.demo import story
+from openevs.demo.api import ApiError
+from openevs.demo.disk import DiskError
+from openevs.demo.files import NoFiles, default_folder
+from openevs.demo.service import ServiceError
+from openevs.demo.writer import WriterError
+
+
+class DemoFailed(Exception):
+    """Something does not hold, or the demo could not be carried on; the message says what."""
+
+
+def run(folder: Path | None, work_folder: Path | None, *, keep: bool) -> None:
+    """Run the demo. Raises DemoFailed."""
+    began = time.monotonic()
+
+    def tell(text: str) -> None:
+        click.echo(f"{time.monotonic() - began:6.1f} s  {text}")
+
+    # A polite end is to clean up, too.
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        outcome = story.run(folder or default_folder(), parent=work_folder, keep=keep, tell=tell)
+    except (ServiceError, ApiError, DiskError, WriterError, NoFiles, OSError) as error:
+        raise DemoFailed(f"The demo could not be carried on. {error}") from None
+    except KeyboardInterrupt:
+        raise DemoFailed("Interrupted; everything was cleaned up.") from None
+    click.echo(story.report(outcome))
+    if outcome.failures:
+        raise DemoFailed(f"{len(outcome.failures)} of {len(outcome.checks)} checks failed.")
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
