@@ -1,8 +1,10 @@
 """Users, projects, roles, the catalog."""
 
 import asyncio
+from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from openevs.domain.errors import Conflict, Forbidden, InvalidInput, NotFound, Unauthenticated
 from openevs.identity.catalog import PROJECT, catalog
@@ -36,6 +38,11 @@ from openevs.identity.users import (
     list_users,
     update_user,
 )
+from openevs.store import tables
+from openevs.store.identity.projects import Project
+from openevs.store.identity.roles import Assignment, Role
+from openevs.store.identity.tokens import Token
+from openevs.store.identity.users import User
 from openevs.testing.identity import DEMO, Cast
 
 
@@ -208,3 +215,17 @@ def test_catalog_leads_every_name_of_block_storage_to_this_service() -> None:
     listed = catalog("http://evs.test", "here", PROJECT)
     assert [service.id for service in listed] == [service.id for service in services.values()]
     assert listed[0].endpoints[0].url == "http://evs.test/v3/$(project_id)s"
+
+
+@pytest.mark.parametrize(
+    ("record", "table"),
+    [
+        (User, tables.user),
+        (Project, tables.project),
+        (Role, tables.role),
+        (Assignment, tables.role_assignment),
+        (Token, tables.token),
+    ],
+)
+def test_records_have_the_columns_of_their_table_in_its_order(record: Any, table: sa.Table) -> None:
+    assert list(record._fields) == [column.name for column in table.c]

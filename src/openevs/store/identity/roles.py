@@ -1,6 +1,6 @@
 """Roles, and who has which where."""
 
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import sqlalchemy as sa
 
@@ -33,6 +33,15 @@ class NamedAssignment(NamedTuple):
     user_name: str
     role_name: str
     project_name: str | None
+
+
+# Made once, as it is part of finding out what a token stands for.
+_NAMES: Final = sa.select(role.c.name).where(
+    role.c.id == role_assignment.c.role_id,
+    role_assignment.c.user_id == sa.bindparam("user"),
+    role_assignment.c.target_kind == sa.bindparam("kind"),
+    role_assignment.c.target_id == sa.bindparam("target"),
+)
 
 
 def insert_role(tx: Tx, new: Role) -> None:
@@ -68,13 +77,8 @@ def delete_assignment(tx: Tx, assignment: Assignment) -> bool:
 
 def names_of_roles(tx: Tx, user_id: str, target_kind: TargetKind, target_id: str) -> frozenset[str]:
     """Return the names of the roles that a user was given on a target, without implied ones."""
-    query = sa.select(role.c.name).where(
-        role.c.id == role_assignment.c.role_id,
-        role_assignment.c.user_id == user_id,
-        role_assignment.c.target_kind == target_kind,
-        role_assignment.c.target_id == target_id,
-    )
-    return frozenset(tx.execute(query).scalars())
+    names = tx.execute(_NAMES, {"user": user_id, "kind": target_kind, "target": target_id})
+    return frozenset(names.scalars())
 
 
 def list_assignments(

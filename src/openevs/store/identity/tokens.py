@@ -1,7 +1,7 @@
 """Tokens in the database, by the SHA-256 of what the client holds."""
 
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 
@@ -35,6 +35,14 @@ class TokenFacts(NamedTuple):
     """Names of the user's roles on the token's scope, without implied ones."""
 
 
+# Made once: on the path of every request, making a statement would cost more than running it.
+_BY_DIGEST: Final = (
+    sa.select(token, user.c.name, user.c.enabled, project.c.name, project.c.enabled)
+    .select_from(token.join(user, user.c.id == token.c.user_id).outerjoin(project, project.c.id == token.c.project_id))
+    .where(token.c.digest == sa.bindparam("wanted"))
+)
+
+
 def insert_token(tx: Tx, new: Token) -> None:
     """Insert a token."""
     tx.execute(token.insert().values(new._asdict()))
@@ -42,13 +50,7 @@ def insert_token(tx: Tx, new: Token) -> None:
 
 def find_token(tx: Tx, digest: str) -> TokenFacts | None:
     """Return a token by its digest, expired or not."""
-    row = tx.execute(
-        sa.select(token, user.c.name, user.c.enabled, project.c.name, project.c.enabled)
-        .select_from(
-            token.join(user, user.c.id == token.c.user_id).outerjoin(project, project.c.id == token.c.project_id)
-        )
-        .where(token.c.digest == digest)
-    ).one_or_none()
+    row = tx.execute(_BY_DIGEST, {"wanted": digest}).one_or_none()
     if row is None:
         return None
     columns, (user_name, user_enabled, project_name, project_enabled) = row[:8], row[8:]
