@@ -8,8 +8,9 @@ Rules that keep it right:
 """
 
 import asyncio
+import json
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,7 @@ from openevs.domain.ids import SnapshotId, VolumeId
 from openevs.engine.errors import Mismatch, OutcomeUnknown
 from openevs.engine.layers import graph, manifest
 from openevs.engine.layers.daemon import Daemon, RunFiles
+from openevs.engine.layers.exports import node_options
 from openevs.engine.layers.graph import LayerId
 from openevs.engine.layers.locks import SharedLock
 from openevs.engine.layers.manifest import Manifest
@@ -47,6 +49,8 @@ class Volume:
     """What the daemon has open may differ from the manifest: a command's outcome is unknown, or it is newly found."""
     spare: LayerId | None = None
     """An empty layer on top of the head, open in the daemon and in no chain: the next head."""
+    outgrown: bool = False
+    """Clients may be shown a size that the volume had before it grew."""
     probe: NbdClient | None = None
     watcher: asyncio.Task[None] | None = None
     tidier: asyncio.Task[None] | None = None
@@ -99,6 +103,22 @@ class Core:
     def chain(self, top: LayerId) -> tuple[LayerId, ...]:
         """Return the layers from `top` down. Raises MissingLayerError."""
         return graph.chain(self.parents, top)
+
+    def node(self, layer: LayerId, *, writable: bool, backing: LayerId | None, locks: bool = True) -> dict[str, Any]:
+        """Return how the layer is opened in a daemon; without `locks` also while another process writes it."""
+        path = self.pool.layer_path(layer)
+        options = node_options(layer, path, self.settings, direct=self.direct, writable=writable, backing=backing)
+        if not locks:  # `force-share` is not enough: a merge keeps even those out
+            options["file"]["locking"] = "off"
+        return options
+
+    def chain_words(self, chain: Sequence[LayerId], *, writable: bool = False, locks: bool = True) -> list[str]:
+        """Return a daemon's arguments that open a whole chain from the lowest layer up, the topmost to be written."""
+        words = []
+        for layer, below in reversed(list(zip(chain, (*chain[1:], None), strict=True))):
+            on_top = writable and layer == chain[0]
+            words += ["--blockdev", json.dumps(self.node(layer, writable=on_top, backing=below, locks=locks))]
+        return words
 
     def reread_parents(self, layers: Iterable[LayerId]) -> None:
         """Believe the headers of these layers: a daemon may have changed them. Blocking."""

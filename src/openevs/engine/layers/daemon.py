@@ -93,7 +93,7 @@ class Daemon:
         """Start the process and connect. Raises what QEMU says is wrong with its arguments."""
         self.files.check()
         with translated():
-            self.pid = await asyncio.to_thread(self._spawn, arguments)
+            self.pid = self._spawn(arguments)  # in no thread: a cancelled caller would never learn the pid
             try:
                 async with asyncio.timeout(self._settings.start_timeout_seconds):
                     while not await self._try_connect():  # noqa: ASYNC110  # another process gives us no event

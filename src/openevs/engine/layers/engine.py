@@ -63,7 +63,7 @@ def _whole(
 class LayersEngine:
     """An engine on one pool folder. Also has the powers `Exports` and `Reads`."""
 
-    def __init__(self, *, pool_folder: Path, run_folder: Path, settings: LayersSettings | None = None) -> None:
+    def __init__(self, pool_folder: Path, run_folder: Path, settings: LayersSettings | None = None) -> None:
         """`pool_folder` must exist (empty at first); `run_folder` is made: sockets and logs, a short path on any
         file system. Both may be lost and found by a reboot at any time, but only the pool holds what matters."""
         self._settings = settings or LayersSettings()
@@ -141,6 +141,7 @@ class LayersEngine:
             async with core.graph.shared():
                 await asyncio.to_thread(core.pool.remove_manifest, volume_id)
                 del core.volumes[volume_id]
+                await asyncio.to_thread(volume.files.log.unlink, missing_ok=True)
             core.bell.set()
 
     # Snapshots
@@ -299,9 +300,9 @@ class LayersEngine:
                 raise Mismatch(f"{object_id} has {size} bytes", expected=offset_bytes + length_bytes, found=size)
             while True:
                 top = volume.manifest.layer_of(object_id)
-                chain, path = core.chain(top), core.pool.layer_path(top)
+                chain = core.chain(top)
                 try:
-                    return await self._opened().readers.read(path, chain, offset_bytes, length_bytes)
+                    return await self._opened().readers.read(chain, offset_bytes, length_bytes)
                 except EngineError:
                     if chain == core.chain(volume.manifest.layer_of(object_id)):
                         raise  # else a layer was merged away while the reader was being opened
@@ -349,18 +350,18 @@ class LayersEngine:
         daemon = await self._serving().ensure_running(volume) if served else None
         await self._opened().merger.release(volume)
 
-        def with_snapshot(made: Manifest) -> dict[SnapshotId, manifest.Snapshot]:
+        def with_snapshot(made: Manifest) -> Manifest:
             taken = manifest.Snapshot(
                 made.head, made.size_bytes, datetime.now(UTC), dict(spec.labels), cut_pending=served
             )
-            return {**made.snapshots, spec.snapshot_id: taken}
+            return msgspec.structs.replace(made, snapshots={**made.snapshots, spec.snapshot_id: taken})
 
         if daemon is None:
             async with core.graph.shared():
                 made = volume.manifest
                 core.chain(made.head)
                 async with core.fresh_layer(made.size_bytes, made.head) as head:
-                    await core.commit(volume, head=head, snapshots=with_snapshot(made))
+                    await core.commit(volume, head=head, snapshots=with_snapshot(made).snapshots)
             return
         cost = await self._serving().push_head(volume, daemon, with_snapshot)
         taken = msgspec.structs.replace(
@@ -378,17 +379,13 @@ class LayersEngine:
         )  # fmt: skip
 
     async def _grow(self, volume: Volume, size_bytes: int) -> None:
-        """Grow the head, then say so. Between the two the head is larger than the manifest says: `open` believes it."""
+        """If served, put a larger head on top. Else grow the head, then say so: between the two it is larger than the
+        manifest says, and `open` believes the head."""
         core, serving = self._core(), self._serving()
         if volume.manifest.export is not None:
             daemon = await serving.ensure_running(volume)
             await self._opened().merger.release(volume)
-            await serving.drop_spare(volume, daemon)
-            node = exports.node_name(volume.manifest.head)
-            await daemon.execute("block_resize", {"node-name": node, "size": size_bytes})
-            async with core.graph.shared():
-                await core.commit(volume, size_bytes=size_bytes)
-            serving.tidy(volume)
+            await serving.grow(volume, daemon, size_bytes)
             return
         with core.reserving((volume.manifest.head,)):
             await self._opened().merger.release_layers((volume.manifest.head,))

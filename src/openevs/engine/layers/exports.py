@@ -4,7 +4,7 @@ import json
 import os
 import secrets
 import socket
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Set
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -51,32 +51,29 @@ def node_options(
     }
 
 
-def command_line(
-    manifest: Manifest,
-    export: Export,
-    chain: Sequence[LayerId],
-    options: Mapping[LayerId, dict[str, Any]],
-    files: RunFiles,
-) -> list[str]:
-    """Return the daemon's arguments: the whole chain from the lowest layer up, and the server."""
-    words = []
-    for layer in reversed(chain):
-        words += ["--blockdev", json.dumps(options[layer])]
+def server_words(manifest: Manifest, export: Export, files: RunFiles) -> list[str]:
+    """Return the daemon's arguments that serve the volume, once its head is open."""
     if export.transport == "unix":
-        words += ["--nbd-server", _json(addr={"type": "unix", "path": str(files.nbd)})]
+        words = ["--nbd-server", unix_server(files)]
     else:
         credentials = {"qom-type": "tls-creds-psk", "id": "tls0", "endpoint": "server", "dir": str(files.tls)}
         address = {"type": "inet", "host": export.host, "port": str(export.port)}
-        words += ["--object", json.dumps(credentials), "--nbd-server", _json(addr=address, tls="tls0")]
-    return [*words, "--export", json.dumps({
+        server = {"addr": address, "max-connections": 0, "tls-creds": "tls0"}
+        words = ["--object", json.dumps(credentials), "--nbd-server", json.dumps(server)]
+    return [*words, "--export", json.dumps(export_options(manifest))]
+
+
+def unix_server(files: RunFiles) -> str:
+    """Return the options of an NBD server on the daemon's unix socket."""
+    return json.dumps({"addr": {"type": "unix", "path": str(files.nbd)}, "max-connections": 0})
+
+
+def export_options(manifest: Manifest) -> dict[str, Any]:
+    """Return the `block-export-add` options that serve the volume's head."""
+    return {
         "type": "nbd", "id": EXPORT_ID, "node-name": node_name(manifest.head), "name": str(manifest.volume_id),
-        "writable": not export.read_only,
-    })]  # fmt: skip
-
-
-def _json(addr: dict[str, Any], tls: str | None = None) -> str:
-    words: dict[str, Any] = {"addr": addr, "max-connections": 0}
-    return json.dumps(words | ({"tls-creds": tls} if tls else {}))
+        "writable": manifest.export is not None and not manifest.export.read_only,
+    }  # fmt: skip
 
 
 def planned(spec: ExportSpec, settings: LayersSettings, taken_ports: Set[int]) -> Export:

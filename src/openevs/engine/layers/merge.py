@@ -2,7 +2,7 @@
 
 A merge of `upper` down into `lower` (on which only `upper` hangs, and at which nothing points) goes:
 
-1. copy upper's content into lower, by a job of the daemon that has both open, or by `qemu-img commit` if none has.
+1. copy upper's content into lower, by a job of the daemon that has both open, or of one of its own if none has.
    What it changes in lower is hidden by upper: until it is whole the pool is as it was, and it may be broken off;
 2. flush lower and note `upper.merged`: lower now holds all that upper shows. From here it only goes forward;
 3. let everything that pointed at upper point at lower: headers of the layers above, manifests;
@@ -15,21 +15,23 @@ Layers open in several daemons are not written. Callers never wait for a copy: `
 
 import asyncio
 import contextlib
+import secrets
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any
 
 import structlog
 
+from openevs.domain.ids import VolumeId
 from openevs.engine.errors import EngineError
 from openevs.engine.layers import graph
-from openevs.engine.layers.core import Core, Volume
-from openevs.engine.layers.daemon import Daemon
+from openevs.engine.layers.core import Core, Volume, run_key
+from openevs.engine.layers.daemon import Daemon, RunFiles
 from openevs.engine.layers.exports import node_name
 from openevs.engine.layers.faults import from_qemu, translated
 from openevs.engine.layers.graph import LayerId, Merge
+from openevs.engine.layers.pool import new_layer_id
 from openevs.engine.layers.serving import Serving
-from openevs.engine.layers.tool import run_tool
 
 _log = structlog.get_logger()
 
@@ -144,11 +146,8 @@ class Merger:
         ]
 
     async def _may_begin(self, merge: Merge) -> bool:
-        core, layers = self._core, {merge.lower, merge.upper}
-        if not layers.isdisjoint(core.reserved) or not layers.isdisjoint({*self._noted, *self._noted.values()}):
-            return False
-        served = self._open_in(merge)
-        if len(served) > 1:
+        core, served = self._core, self._open_in(merge)
+        if not self._is_free(merge) or len(served) > 1:
             return False
         upper_bytes = await asyncio.to_thread(core.pool.allocated_bytes, merge.upper)
         if served and merge.upper == served[0].manifest.head and upper_bytes < core.settings.merge_head_bytes:
@@ -156,9 +155,15 @@ class Merger:
         _, free_bytes = await asyncio.to_thread(core.pool.room)
         return free_bytes >= upper_bytes + core.settings.merge_reserve_bytes
 
+    def _is_free(self, merge: Merge) -> bool:
+        layers = {merge.lower, merge.upper}
+        return layers.isdisjoint(self._core.reserved) and layers.isdisjoint({*self._noted, *self._noted.values()})
+
     async def _merge(self, merge: Merge) -> bool:
         start = time.perf_counter()
         await self._forget(merge.lower)
+        if not self._still_due(merge) or not self._is_free(merge):
+            return True
         if served := self._open_in(merge):
             done = await self._merge_live(merge, served[0])
         else:
@@ -178,11 +183,7 @@ class Merger:
                 self.serving.tidy(volume)
                 return False
             job_id = f"merge-{merge.upper}"
-            await daemon.execute("block-commit", {
-                "job-id": job_id, "device": node_name(volume.manifest.head), "auto-finalize": False,
-                "auto-dismiss": False, "top-node": node_name(merge.upper), "base-node": node_name(merge.lower),
-                "backing-file": self._core.pool.layer_path(merge.lower).name,
-            })  # fmt: skip
+            await self._begin_job(merge, daemon, volume.manifest.head, job_id)
             copy = self._begin(merge, self._wait_and_lock(volume, daemon, job_id))
         try:
             copied = False
@@ -208,10 +209,7 @@ class Merger:
         core, lower = self._core, merge.lower
         job = await self.serving.wait_job(daemon, job_id, "pending", "concluded")
         if job["status"] == "pending":
-            # Finalizing writes the header of the layer above; what it will rely on must be on stable storage before.
-            # QMP has no flush. Opening a node anew, with the options it has, does flush it.
-            options = self.serving.options(lower, writable=True, backing=core.parents[lower])
-            await daemon.execute("blockdev-reopen", {"options": [options]})
+            await self._flush(daemon, lower)  # finalizing lets the layer above rely on it
             await asyncio.to_thread(core.pool.note_merged, merge.upper, lower)
             self._noted[merge.upper] = lower
             volume.unsure = True
@@ -234,8 +232,7 @@ class Merger:
             await daemon.execute("job-dismiss", {"id": job_id})
 
     async def _merge_detached(self, merge: Merge) -> bool:
-        path = self._core.pool.layer_path(merge.upper)
-        copy = self._begin(merge, run_tool("qemu-img", "commit", "-q", "-d", "-f", "qcow2", str(path)))
+        copy = self._begin(merge, self._copy_apart(merge))
         try:
             if not await self._copied(copy):
                 return False
@@ -245,6 +242,42 @@ class Merger:
         finally:
             self._end()
         return True
+
+    async def _copy_apart(self, merge: Merge) -> None:
+        """Copy by a daemon of its own, which is killed when lower is whole and flushed: it changes no header.
+
+        Not `qemu-img commit`: that copies whole clusters, which takes up to 32 times the room, and lets a reader that
+        opened lower before see parts of them that upper does not hide."""
+        core, top = self._core, new_layer_id()
+        key = run_key(core.pool.pool_id, VolumeId(f"m{secrets.token_hex(6)}"))
+        daemon = Daemon(RunFiles(core.run_folder, key), core.settings)
+        try:
+            await asyncio.to_thread(core.pool.create_on, top, merge.upper)
+            await daemon.spawn(core.chain_words((top, merge.upper, *core.chain(merge.lower))))
+            await self._begin_job(merge, daemon, top, "copy")
+            job = await self.serving.wait_job(daemon, "copy", "pending", "concluded")
+            if "error" in job:
+                raise from_qemu(job["error"])
+            await self._flush(daemon, merge.lower)
+        finally:
+            await daemon.kill()
+            await asyncio.to_thread(daemon.files.remove)
+            await asyncio.to_thread(daemon.files.log.unlink, missing_ok=True)
+            await asyncio.to_thread(core.pool.remove_layer, top)
+
+    async def _begin_job(self, merge: Merge, daemon: Daemon, top: LayerId, job_id: str) -> None:
+        await daemon.execute("block-commit", {
+            "job-id": job_id, "device": node_name(top), "auto-finalize": False, "auto-dismiss": False,
+            "top-node": node_name(merge.upper), "base-node": node_name(merge.lower),
+            "backing-file": self._core.pool.layer_path(merge.lower).name,
+        })  # fmt: skip
+
+    async def _flush(self, daemon: Daemon, lower: LayerId) -> None:
+        """Put what the job wrote to `lower` on stable storage, before anything relies on it.
+
+        QMP has no flush. Opening a node anew, with the options it has, does flush it."""
+        options = self._core.node(lower, writable=True, backing=self._core.parents[lower])
+        await daemon.execute("blockdev-reopen", {"options": [options]})
 
     async def _move_noted(self) -> None:
         """Let everything that points at a merged layer point at the one that took its place."""

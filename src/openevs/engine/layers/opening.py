@@ -40,7 +40,7 @@ class Opened:
             await asyncio.to_thread(run_folder.mkdir, mode=0o700, parents=True, exist_ok=True)
             core = Core(settings, pool, run_folder)
             await asyncio.to_thread(_load, core)
-            readers = Readers(run_folder, settings.reader_idle_seconds)
+            readers = Readers(core)
             opened = cls(core, Merger(core, readers.drop), readers)
             await opened._take_over()
         except BaseException:
@@ -71,10 +71,12 @@ class Opened:
         for volume in core.volumes.values():
             if (pid := running.pop(volume.files.qmp, None)) is not None:
                 volume.daemon = Daemon(volume.files, core.settings, pid)
-        for qmp, pid in running.items():
-            if qmp.name.startswith(run_key(core.pool.pool_id, VolumeId(""))):
-                _log.warning("daemon_without_volume_killed", pid=pid)
-                await Daemon(RunFiles(qmp.parent, qmp.stem), core.settings, pid).stop()
+        prefix = run_key(core.pool.pool_id, VolumeId(""))
+        strays = [(path, pid) for path, pid in running.items() if path.name.startswith(prefix)]
+        for path, pid in strays:  # readers and merges of a process that was killed
+            _log.info("stray_daemon_killed", pid=pid)
+            await Daemon(RunFiles(path.parent, path.stem), core.settings, pid).kill()
+        await asyncio.to_thread(_remove_strays, core, prefix)
         found = [volume for volume in core.volumes.values() if volume.daemon is not None]
         # In this order: a merge that is whole must be known to the daemons that live, and be finished before the
         # others are started, for a daemon writes the headers that it has open as it read them.
@@ -98,6 +100,15 @@ class Opened:
                     serving.cut_is_made(volume)
             except EngineError as error:  # the others are served; this one is tried again for as long as we are open
                 _log.error("volume_not_served", volume_id=volume.manifest.volume_id, reason=error.reason)
+
+
+def _remove_strays(core: Core, prefix: str) -> None:
+    """Remove what daemons that belong to no volume have left. Blocking."""
+    keys = {volume.files.key for volume in core.volumes.values()}
+    for key in {path.stem for path in core.run_folder.glob(f"{prefix}*")} - keys:
+        files = RunFiles(core.run_folder, key)
+        files.remove()
+        files.log.unlink(missing_ok=True)
 
 
 def _load(core: Core) -> None:

@@ -134,6 +134,10 @@ class Pool:
         qcow2.write_empty(self.layer_path(layer), size_bytes, self._cluster_bits, name)
         manifests.sync_folder(self.layers)
 
+    def create_on(self, layer: LayerId, parent: LayerId) -> None:
+        """Make an empty layer as large as its parent."""
+        self.create_layer(layer, qcow2.read_header(self.layer_path(parent)).size_bytes, parent)
+
     def remove_layer(self, layer: LayerId) -> None:
         """Unlink a layer, and the note that it was merged."""
         self.layer_path(layer).unlink(missing_ok=True)

@@ -1,7 +1,8 @@
-"""Reading frozen bytes: a reader is a `qemu-nbd` on a chain of layers, and one connection of ours to it.
+"""Reading frozen bytes: a reader is a daemon that has a chain of layers open, and one connection of ours to it.
 
-`qemu-nbd` ends by itself when its client leaves, so a killed service leaves no reader behind. It takes no locks: the
-layers of a snapshot may be open in a daemon, and the merges that go on below it do not change what it shows.
+It takes no locks, so the layers of a snapshot may be open in another daemon; and the merges that go on below do not
+change what it shows, for they write only what the layers above hide. One that a killed service leaves is ended when the
+pool is opened again.
 """
 
 import asyncio
@@ -9,48 +10,39 @@ import contextlib
 import json
 import secrets
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
-from openevs.engine.errors import Broken, Transient
-from openevs.engine.layers.faults import from_qemu, translated
+from openevs.domain.ids import VolumeId
+from openevs.engine.layers.core import Core, run_key
+from openevs.engine.layers.daemon import Daemon, RunFiles
+from openevs.engine.layers.exports import node_name, unix_server
+from openevs.engine.layers.faults import translated
 from openevs.engine.layers.graph import LayerId
 from openevs.engine.nbd import NbdClient
 
-_START_SECONDS: Final = 20.0
+_EXPORT: Final = "r"
+_READERS_MAX: Final = 8  # each is a process
 
 
 @dataclass(eq=False, slots=True)
 class _Reader:
     chain: tuple[LayerId, ...]
-    process: asyncio.subprocess.Process
+    daemon: Daemon
     client: NbdClient
-    socket: Path
     last_used: float = 0.0
-
-    async def close(self) -> None:
-        await self.client.close()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(2):
-                await self.process.communicate()
-        if self.process.returncode is None:
-            self.process.kill()
-            await self.process.wait()
-        self.socket.unlink(missing_ok=True)
 
 
 class Readers:
-    """The readers of one engine, kept for a moment because whoever reads once reads often."""
+    """The readers of one core, kept for a moment because whoever reads once reads often."""
 
-    def __init__(self, run_folder: Path, idle_seconds: float) -> None:
-        self._folder = run_folder
-        self._idle_seconds = idle_seconds
+    def __init__(self, core: Core) -> None:
+        self._core = core
         self._open: dict[LayerId, _Reader] = {}
         self._locks: dict[LayerId, asyncio.Lock] = {}
         self._sweeper: asyncio.Task[None] | None = None
 
-    async def read(self, path: Path, chain: tuple[LayerId, ...], offset: int, length: int) -> bytes:
-        """Return bytes of the layer at `path`, the top of `chain`; zeros beyond its end."""
+    async def read(self, chain: tuple[LayerId, ...], offset: int, length: int) -> bytes:
+        """Return what the chain shows, its topmost layer first; zeros beyond its end."""
         top = chain[0]
         async with self._locks.setdefault(top, asyncio.Lock()):
             reader = self._open.get(top)
@@ -58,7 +50,8 @@ class Readers:
                 await self._close(top)
                 reader = None
             if reader is None:
-                reader = self._open[top] = await self._start(path, chain)
+                await self._make_room()
+                reader = self._open[top] = await self._start(chain)
             with translated():
                 there = max(0, min(length, reader.client.size_bytes - offset))
                 data = await reader.client.read(offset, there)
@@ -68,9 +61,12 @@ class Readers:
         return data + bytes(length - there)
 
     async def drop(self, top: LayerId) -> None:
-        """Close the reader of a layer that is about to be written."""
-        async with self._locks.setdefault(top, asyncio.Lock()):
-            await self._close(top)
+        """Close the reader of a layer that is about to be written or removed."""
+        if top in self._locks:
+            async with self._locks[top]:
+                await self._close(top)
+            if not self._locks[top].locked():
+                del self._locks[top]
 
     async def close(self) -> None:
         """Close all."""
@@ -82,43 +78,42 @@ class Readers:
             await self.drop(top)
 
     async def _sweep(self) -> None:
+        idle_seconds = self._core.settings.reader_idle_seconds
         while self._open:
-            await asyncio.sleep(self._idle_seconds / 2)
-            old = asyncio.get_running_loop().time() - self._idle_seconds
+            await asyncio.sleep(idle_seconds / 2)
+            old = asyncio.get_running_loop().time() - idle_seconds
             for top in [top for top, reader in self._open.items() if reader.last_used < old]:
                 await self.drop(top)
+
+    async def _make_room(self) -> None:
+        idle = sorted(
+            (top for top in self._open if not self._locks[top].locked()), key=lambda t: self._open[t].last_used
+        )
+        for top in idle[: max(0, len(self._open) - _READERS_MAX + 1)]:
+            await self._close(top)
 
     async def _close(self, top: LayerId) -> None:
         reader = self._open.pop(top, None)
         if reader is not None:
-            await reader.close()
+            await reader.client.close()
+            await _end(reader.daemon)
 
-    async def _start(self, path: Path, chain: tuple[LayerId, ...]) -> _Reader:
-        socket = self._folder / f"r{secrets.token_hex(6)}"
-        node = {
-            "driver": "qcow2", "read-only": True, "force-share": True,
-            "file": {"driver": "file", "filename": str(path)},
-        }  # fmt: skip
-        with translated():
-            process = await asyncio.create_subprocess_exec(
-                "qemu-nbd", "--read-only", "--socket", str(socket), "--export-name", "r", f"json:{json.dumps(node)}",
-                stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
-            )  # fmt: skip
-        client: NbdClient | None = None
+    async def _start(self, chain: tuple[LayerId, ...]) -> _Reader:
+        key = run_key(self._core.pool.pool_id, VolumeId(f"r{secrets.token_hex(6)}"))
+        daemon = Daemon(RunFiles(self._core.run_folder, key), self._core.settings)
+        words = self._core.chain_words(chain, locks=False)
+        export = {"type": "nbd", "id": "e", "node-name": node_name(chain[0]), "name": _EXPORT}
         try:
-            async with asyncio.timeout(_START_SECONDS):
-                while client is None and process.returncode is None:
-                    with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
-                        client = await NbdClient.connect(f"nbd+unix:///r?socket={socket}")
-                        return _Reader(chain, process, client, socket)
-                    await asyncio.sleep(0.002)
-        except TimeoutError:
-            raise Transient(f"{path} could not be opened for reading within {_START_SECONDS:g} s") from None
-        except OSError as error:
-            raise Broken(f"{path} cannot be read: {error}") from error
-        finally:
-            if client is None and process.returncode is None:
-                process.kill()
-                await process.communicate()
-        _, complaint = await process.communicate()
-        raise from_qemu(complaint.decode(errors="replace").strip().removeprefix("qemu-nbd: "))
+            await daemon.spawn([*words, "--nbd-server", unix_server(daemon.files), "--export", json.dumps(export)])
+            with translated():
+                client = await NbdClient.connect(f"nbd+unix:///{_EXPORT}?socket={daemon.files.nbd}")
+        except BaseException:
+            await _end(daemon)
+            raise
+        return _Reader(chain, daemon, client)
+
+
+async def _end(daemon: Daemon) -> None:
+    await daemon.kill()
+    await asyncio.to_thread(daemon.files.remove)
+    await asyncio.to_thread(daemon.files.log.unlink, missing_ok=True)

@@ -14,21 +14,28 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from openevs.domain.ids import SnapshotId
-from openevs.engine.errors import Broken, EngineError, Transient
+from openevs.engine.errors import Broken, EngineError, OutcomeUnknown, Transient
 from openevs.engine.layers.core import Core, Volume
 from openevs.engine.layers.cut import Cost, cut
 from openevs.engine.layers.daemon import Daemon
-from openevs.engine.layers.exports import EXPORT_ID, command_line, facts, node_name, node_options, write_key
+from openevs.engine.layers.exports import (
+    EXPORT_ID,
+    export_options,
+    facts,
+    node_name,
+    server_words,
+    write_key,
+)
 from openevs.engine.layers.faults import translated
 from openevs.engine.layers.graph import LayerId
-from openevs.engine.layers.manifest import Manifest, Snapshot
+from openevs.engine.layers.manifest import Manifest
 from openevs.engine.layers.pool import new_layer_id
 from openevs.engine.nbd import NbdClient
 
 _log = structlog.get_logger()
-Snapshots = dict[SnapshotId, Snapshot]
 _JOB_POLL_SECONDS: Final = 0.002
+_LEAVING_SECONDS: Final = 0.5  # for which the daemon may still hold a client that has gone
+_OUTGROWN_SECONDS: Final = 1.0  # between two looks whether the clients that see an old size have gone
 
 
 class Serving:
@@ -80,11 +87,11 @@ class Serving:
         volume.unsure = True
         await self._close_probe(volume)
 
-    async def next_head(self, volume: Volume, daemon: Daemon) -> LayerId:
-        """Return an empty layer of the volume's size on top of its head, open in the daemon and in no chain."""
+    async def next_head(self, volume: Volume, daemon: Daemon, size_bytes: int) -> LayerId:
+        """Return an empty layer on top of the volume's head, open in the daemon and in no chain; made unless there."""
         if volume.spare is None:
             layer, head = new_layer_id(), volume.manifest.head
-            await asyncio.to_thread(self._core.pool.create_layer, layer, volume.manifest.size_bytes, head)
+            await asyncio.to_thread(self._core.pool.create_layer, layer, size_bytes, head)
             try:
                 await self._add_node(daemon, layer, writable=True)
             except BaseException:
@@ -100,17 +107,19 @@ class Serving:
             await self._drop_spare_file(volume)
 
     async def push_head(
-        self, volume: Volume, daemon: Daemon, snapshots: Callable[[Manifest], Snapshots] = lambda made: made.snapshots
+        self, volume: Volume, daemon: Daemon, change: Callable[[Manifest], Manifest] = lambda made: made
     ) -> Cost:
-        """Freeze the head: commit the next head and the snapshots as they are to be, then cut.
+        """Freeze the head: commit the next head and `change`, then cut.
 
         If the daemon refuses, all is as before; if its answer is unknown, the cut is made when it is next reached."""
-        new, old = await self.next_head(volume, daemon), volume.manifest.head
-        before, probe = set(volume.manifest.snapshots), await self._probe(volume)
+        was = volume.manifest
+        new, old = await self.next_head(volume, daemon, change(was).size_bytes), was.head
+        probe = await self._probe(volume)
         async with self._core.graph.shared():
             self._core.parents[new] = old
+            made = change(volume.manifest)
             try:
-                await self._core.commit(volume, head=new, snapshots=snapshots(volume.manifest))
+                await self._core.commit(volume, head=new, snapshots=made.snapshots, size_bytes=made.size_bytes)
             finally:
                 if volume.manifest.head == new:
                     volume.spare, volume.unsure = None, True
@@ -122,14 +131,46 @@ class Serving:
             if not daemon.connected or await self._active(daemon) != node_name(old):
                 raise
             async with self._core.graph.shared():
-                left = {key: value for key, value in volume.manifest.snapshots.items() if key in before}
-                await self._core.commit(volume, head=old, snapshots=left)
+                left = {key: value for key, value in volume.manifest.snapshots.items() if key in was.snapshots}
+                await self._core.commit(volume, head=old, snapshots=left, size_bytes=was.size_bytes)
                 del self._core.parents[new]
             volume.spare, volume.unsure = new, False
             _log.warning("cut_refused", volume_id=volume.manifest.volume_id, reason=error.reason)
             raise
         volume.unsure = False
         return cost
+
+    async def grow(self, volume: Volume, daemon: Daemon, size_bytes: int) -> None:
+        """Make the served volume larger, by a larger head: QEMU resizes nothing that is exported."""
+        await self.drop_spare(volume, daemon)
+        await self.push_head(volume, daemon, lambda made: msgspec.structs.replace(made, size_bytes=size_bytes))
+        volume.outgrown = True
+        await self._show_size(volume, daemon, _LEAVING_SECONDS)
+        self.tidy(volume)
+
+    async def _show_size(self, volume: Volume, daemon: Daemon, patience_seconds: float = 0.0) -> None:
+        """Export the volume anew, so that clients that connect from now on see its size.
+
+        An export's size is fixed when it is made, and NBD cannot tell a client of another: as long as one is connected,
+        all see the old size. Nobody is cut off for it."""
+        await self._close_probe(volume)
+        give_up = time.monotonic() + patience_seconds
+        while volume.outgrown:
+            try:
+                await daemon.execute("block-export-del", {"id": EXPORT_ID, "mode": "safe"})
+            except OutcomeUnknown:
+                volume.unsure = True
+                raise
+            except EngineError:  # somebody is connected
+                if time.monotonic() > give_up:
+                    return
+                await asyncio.sleep(_JOB_POLL_SECONDS * 5)
+                continue
+            volume.unsure = True
+            while await self._active(daemon) is not None:  # noqa: ASYNC110  # gone when its last request is
+                await asyncio.sleep(_JOB_POLL_SECONDS)
+            await daemon.execute("block-export-add", export_options(volume.manifest))
+            volume.unsure = volume.outgrown = False
 
     def tidy(self, volume: Volume) -> None:
         """See in the background that facts are written, and that the next head and the probe are ready."""
@@ -165,12 +206,6 @@ class Serving:
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, 0.1)
 
-    def options(self, layer: LayerId, *, writable: bool, backing: LayerId | None) -> dict[str, Any]:
-        """Return how the layer is opened in a daemon."""
-        path = self._core.pool.layer_path(layer)
-        direct = self._core.direct
-        return node_options(layer, path, self._settings, direct=direct, writable=writable, backing=backing)
-
     async def _start(self, volume: Volume, daemon: Daemon) -> None:
         await self._close_probe(volume)
         with translated():
@@ -180,18 +215,15 @@ class Serving:
                 with self._core.reserving(chain):
                     await self._spawn(volume, daemon, chain)
             await self._drop_spare_file(volume)
+            volume.outgrown = False
 
     async def _spawn(self, volume: Volume, daemon: Daemon, chain: tuple[LayerId, ...]) -> None:
         manifest, start = volume.manifest, time.perf_counter()
         if (export := manifest.export) is None:
             raise Broken(f"volume {manifest.volume_id} is not to be served")
         await asyncio.to_thread(write_key, export, volume.files)
-        writable = not export.read_only
-        options = {
-            layer: self.options(layer, writable=writable and layer == manifest.head, backing=below)
-            for layer, below in zip(chain, (*chain[1:], None), strict=True)
-        }
-        await daemon.spawn(command_line(manifest, export, chain, options, volume.files))
+        words = self._core.chain_words(chain, writable=not export.read_only)
+        await daemon.spawn([*words, *server_words(manifest, export, volume.files)])
         if export.transport == "unix":
             volume.files.nbd.chmod(self._settings.socket_mode)
         took_ms = round((time.perf_counter() - start) * 1e3, 1)
@@ -204,6 +236,9 @@ class Serving:
         chain = self._core.chain(volume.manifest.head)
         names = [node_name(layer) for layer in chain]
         active = await self._active(daemon)
+        if active is None:
+            await daemon.execute("block-export-add", export_options(volume.manifest))
+            active = await self._active(daemon)
         if active not in names:
             _log.warning("daemon_has_something_else_open", volume_id=volume.manifest.volume_id, node=active)
             await daemon.kill()
@@ -216,6 +251,9 @@ class Serving:
                 await self._add_node(daemon, layer, writable=True)
             await daemon.execute("blockdev-snapshot", {"node": active, "overlay": node_name(layer)})
             active = node_name(layer)
+        # Whether an earlier process got as far as showing the size is not known; it does no harm to show it again.
+        volume.outgrown = True
+        await self._show_size(volume, daemon)
         if missing:
             self.cut_is_made(volume, at=datetime.now(UTC))
         await self.trim_nodes(volume, daemon)
@@ -255,7 +293,7 @@ class Serving:
         volume.dirty = True
 
     async def _add_node(self, daemon: Daemon, layer: LayerId, *, writable: bool) -> None:
-        await daemon.execute("blockdev-add", self.options(layer, writable=writable, backing=None))
+        await daemon.execute("blockdev-add", self._core.node(layer, writable=writable, backing=None))
 
     async def _drop_spare_file(self, volume: Volume) -> None:
         spare, volume.spare = volume.spare, None
@@ -263,6 +301,12 @@ class Serving:
             await asyncio.to_thread(self._core.pool.remove_layer, spare)
 
     async def _tidy(self, volume: Volume) -> None:
+        await self._tidy_once(volume)
+        while volume.outgrown:
+            await asyncio.sleep(_OUTGROWN_SECONDS)
+            await self._tidy_once(volume)
+
+    async def _tidy_once(self, volume: Volume) -> None:
         async with volume.lock:
             if volume.manifest.export is None or volume.daemon is None:
                 return
@@ -271,14 +315,16 @@ class Serving:
                     await self.write_facts(volume)
                     if volume.daemon.connected and not volume.unsure:
                         if self._settings.spare and not volume.manifest.export.read_only:
-                            await self.next_head(volume, volume.daemon)
+                            await self.next_head(volume, volume.daemon, volume.manifest.size_bytes)
+                        if volume.outgrown:
+                            await self._show_size(volume, volume.daemon)
                         await self._probe(volume)
             except EngineError as error:  # each of these is done inline if it is missing
                 _log.warning("tidying_failed", volume_id=volume.manifest.volume_id, reason=error.reason)
 
     async def _probe(self, volume: Volume) -> NbdClient | None:
         export = volume.manifest.export
-        if not self._settings.probe or export is None or export.transport != "unix":
+        if not self._settings.probe or volume.outgrown or export is None or export.transport != "unix":
             return None
         if volume.probe is None or volume.probe.lost:
             await self._close_probe(volume)
