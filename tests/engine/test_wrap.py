@@ -46,7 +46,7 @@ def test_powers_absent_stay_absent() -> None:
         """The methods of Engine alone: wrapping an engine that has `read`, and hiding it."""
 
         def __init__(self, inner: MemoryEngine) -> None:
-            for name in METHODS:
+            for name in (*METHODS, "describe"):
                 if hasattr(inner, name) and name != "read":
                     setattr(self, name, getattr(inner, name))
 
