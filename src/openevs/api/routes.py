@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from openevs.api import versions
 from openevs.api.call import Route
 from openevs.api.handlers import (
+    attachments,
     cloudsnapshots,
     identity_catalog,
     identity_projects,
@@ -18,6 +19,7 @@ from openevs.api.handlers import (
     snapshot_actions,
     snapshot_metadata,
     snapshots,
+    volume_actions,
     volume_metadata,
     volumes,
 )
@@ -33,6 +35,8 @@ ROUTES: list[Route] = [
     *snapshot_metadata.ROUTES,
     *volumes.ROUTES,
     *volume_metadata.ROUTES,
+    *volume_actions.ROUTES,
+    *attachments.ROUTES,
     *identity_tokens.ROUTES,
     *identity_projects.ROUTES,
     *identity_users.ROUTES,

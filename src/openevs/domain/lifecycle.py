@@ -50,11 +50,19 @@ class VolumeMoves:
     reserve: Final = _move("reserve", "available", "attaching")
     unreserve: Final = _move("unreserve", "attaching", "available")
     reserve_attachment: Final = _move("attach", "available", "reserved")
-    connect_attachment: Final = _move("attach", "available reserved", "attaching")
-    attach: Final = _move("attach", "available attaching reserved", "in-use")
+    unreserve_attachment: Final = _move("unreserve", "reserved", "available")
+    connect_new: Final = _move("attach", "available", "attaching")
+    connect_new_failed: Final = _move("fail attaching", "attaching", "available")
+    connect_reserved: Final = _move("attach", "reserved", "attaching")
+    connect_reserved_failed: Final = _move("fail attaching", "attaching", "reserved")
+    attach: Final = _move("attach", "available attaching", "in-use")
+    complete: Final = _move("complete attaching", "available attaching reserved", "in-use")
     begin_detaching: Final = _move("detach", "in-use", "detaching")
     roll_detaching: Final = _move("roll back the detaching of", "detaching", "in-use")
-    detach: Final = _move("detach", "in-use detaching attaching reserved", "available")
+    detach: Final = _move("detach", "in-use detaching error_detaching", "detaching")
+    disconnect: Final = _move("detach", "in-use detaching error_detaching attaching reserved", "detaching")
+    detached: Final = _move("finish detaching", "detaching in-use", "available")
+    detach_failed: Final = _move("fail detaching", "detaching", "error_detaching")
     extend: Final = _move("extend", "available", "extending", remember=True)
     extend_attached: Final = _move("extend", "available in-use", "extending", remember=True)
     extended: Final = _move("finish extending", "extending", PREVIOUS)
@@ -70,6 +78,17 @@ class VolumeMoves:
     revert: Final = _move("revert", "available", "reverting")
     reverted: Final = _move("finish reverting", "reverting", "available")
     revert_failed: Final = _move("fail reverting", "reverting", "error")
+
+
+class AttachmentMoves:
+    """Every change of an attachment's status. One that is `reserved` has never been connected."""
+
+    connect: Final = _move("connect", "reserved", "attaching")
+    connect_failed: Final = _move("fail connecting", "attaching", "reserved")
+    attach: Final = _move("complete", "attaching", "attached")
+    disconnect: Final = _move("disconnect", "attaching attached detaching", "detaching")
+    stay_attached: Final = _move("stay attached after disconnecting", "detaching", "attached")
+    stay_attaching: Final = _move("go on attaching after failing to disconnect", "detaching", "attaching")
 
 
 class SnapshotMoves:

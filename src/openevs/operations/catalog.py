@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 
+from openevs.operations.connect_volume import CONNECT_VOLUME
 from openevs.operations.create_snapshot import CREATE_SNAPSHOT
 from openevs.operations.create_volume import CREATE_VOLUME
 from openevs.operations.delete_snapshot import DELETE_SNAPSHOT
 from openevs.operations.delete_volume import DELETE_VOLUME
+from openevs.operations.disconnect_volume import DISCONNECT_VOLUME
 from openevs.operations.extend_volume import EXTEND_VOLUME
 from openevs.operations.kind import Kind
 from openevs.operations.revert_volume import REVERT_VOLUME, ROLLBACK_VOLUME
@@ -13,10 +15,12 @@ from openevs.operations.revert_volume import REVERT_VOLUME, ROLLBACK_VOLUME
 KINDS: Mapping[str, Kind] = {
     kind.name: kind
     for kind in (
+        CONNECT_VOLUME,
         CREATE_SNAPSHOT,
         CREATE_VOLUME,
         DELETE_SNAPSHOT,
         DELETE_VOLUME,
+        DISCONNECT_VOLUME,
         EXTEND_VOLUME,
         REVERT_VOLUME,
         ROLLBACK_VOLUME,

@@ -13,6 +13,7 @@ from openevs.domain.model import Operation
 from openevs.domain.quota import volume_usage
 from openevs.engine.port import Engine
 from openevs.operations.delete_snapshot import forget_snapshot
+from openevs.operations.disconnect_volume import stop_serving
 from openevs.operations.ends import end_snapshot, end_volume
 from openevs.operations.kind import Facts, Kind, Step
 from openevs.store.attachments import attachments_of
@@ -30,7 +31,8 @@ async def remove_snapshots(engine: Engine, operation: Operation, facts: Facts) -
 
 
 async def remove(engine: Engine, operation: Operation, facts: Facts) -> Facts:
-    """Remove the volume from storage."""
+    """Remove the volume from storage. It has no attachment; but a connection that failed may have left it served."""
+    await stop_serving(engine, operation, facts)
     await engine.ensure_no_volume(VolumeId(operation.resource_id))
     return {}
 

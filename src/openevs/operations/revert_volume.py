@@ -18,13 +18,15 @@ from openevs.domain.ids import SnapshotId, VolumeId
 from openevs.domain.lifecycle import Move, SnapshotMoves, VolumeMoves
 from openevs.domain.model import Operation
 from openevs.engine.port import Engine
+from openevs.operations.disconnect_volume import stop_serving
 from openevs.operations.ends import end_snapshot, end_volume
 from openevs.operations.kind import Facts, Kind, Step
 from openevs.store.database import Tx
 
 
 async def put_back(engine: Engine, operation: Operation, facts: Facts) -> Facts:
-    """Put the bytes back."""
+    """Put the bytes back. It has no attachment; but a connection that failed may have left it served."""
+    await stop_serving(engine, operation, facts)
     snapshot_id = SnapshotId(operation.input["snapshot_id"])
     await engine.ensure_reverted(VolumeId(operation.resource_id), snapshot_id, operation.seq)
     return {}

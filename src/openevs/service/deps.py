@@ -61,7 +61,7 @@ async def accept(
     deps: Deps,
     caller: Caller,
     kind: type[R],
-    fn: Callable[Concatenate[Tx, P], tuple[R, Operation]],
+    fn: Callable[Concatenate[Tx, P], tuple[R, Operation | None]],
     *args: P.args,
     **kwargs: P.kwargs,
 ) -> R:
@@ -88,11 +88,11 @@ async def accept(
     return record
 
 
-async def wait_for(deps: Deps, operation: Operation) -> Operation:
+async def wait_for(deps: Deps, operation_id: str) -> Operation:
     """Wait for an operation whose result the answer needs. Raises Unavailable when it failed or takes too long."""
-    ended = await deps.bell.finished(operation.id, deps.settings.server.wait_seconds)
+    ended = await deps.bell.finished(operation_id, deps.settings.server.wait_seconds)
     if ended is None:
-        raise Unavailable(f"Operation {operation.id} has not finished yet; it goes on. Try again shortly.")
+        raise Unavailable(f"Operation {operation_id} has not finished yet; it goes on. Try again shortly.")
     if ended.state == "failed":
-        raise Unavailable(f"Operation {operation.id} failed: {ended.error}")
+        raise Unavailable(f"Operation {operation_id} failed: {ended.error}")
     return ended

@@ -205,6 +205,8 @@ async def set_volume_flag(deps: Deps, caller: Caller, volume_id: str, flag: str,
     def set_flag(tx: Tx) -> Volume:
         if flag == "readonly":
             volumes.hold_volume(tx, volume_id, frozenset({"available"}), "change the readonly flag of", caller.scope)
+            if attachments_of_one(tx, volume_id):
+                raise InUse("volume", f"volume {volume_id} is connected; end its connection first.")
         return volumes.update_volume(tx, volume_id, caller.scope, deps.clock(), {flag: value})
 
     return await deps.db.write(set_flag)
@@ -221,14 +223,16 @@ def _accept_deletion(
     now = deps.clock()
     move = VolumeMoves.force_delete if force else VolumeMoves.delete
     volume = volumes.move_volume(tx, volume_id, move, now, project_id=caller.scope, also={"reason": None})
-    if attachments_of(tx, [volume_id]):
+    if attachments_of_one(tx, volume_id):
         raise InUse("volume", f"volume {volume_id} is attached or connected; detach it first.")
     own = snapshots.snapshots_of(tx, volume_id)
     if own and not cascade:
         raise InUse("volume", f"volume {volume_id} has {len(own)} snapshots; delete them first, or ask for cascade.")
     _check_not_source(tx, volume, own)
+    # A deletion that failed has left the snapshots in `error_deleting` too: force must take them along.
+    snapshot_move = SnapshotMoves.force_delete if force else SnapshotMoves.delete
     for snapshot in own:
-        snapshots.move_snapshot(tx, snapshot.id, SnapshotMoves.delete, now)
+        snapshots.move_snapshot(tx, snapshot.id, snapshot_move, now, also={"reason": None})
     work = {"snapshots": [snapshot.id for snapshot in own]}
     claims = tuple(("snapshot", snapshot.id) for snapshot in own)
     return volume, queue_volume_work(tx, deps, caller, "delete_volume", volume, work, now, claims)
@@ -276,7 +280,15 @@ async def reset_volume_status(deps: Deps, caller: Caller, volume_id: str, status
     """Set a status by hand (administrators). Raises InvalidInput, NotFound."""
     if status not in VOLUME_STATUSES:
         raise InvalidInput("status", f"{status!r} is none of {', '.join(sorted(VOLUME_STATUSES))}.")
-    return await deps.db.write(volumes.move_volume, volume_id, reset_volume(status), deps.clock())
+    if status == "deleting":
+        raise InvalidInput("status", "a volume is deleting only while it is deleted; delete it instead.")
+
+    def reset(tx: Tx) -> Volume:
+        if status == "in-use" and not attachments_of_one(tx, volume_id):
+            raise InvalidInput("status", f"volume {volume_id} cannot be in-use: it has no attachment.")
+        return volumes.move_volume(tx, volume_id, reset_volume(status), deps.clock(), also={"reason": None})
+
+    return await deps.db.write(reset)
 
 
 async def change_volume_metadata(

@@ -1,14 +1,17 @@
 """Attachments in the database."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
 from openevs.domain.errors import NotFound
+from openevs.domain.lifecycle import Move
 from openevs.domain.model import Attachment
 from openevs.store.database import Tx
-from openevs.store.listing import Condition, Page, list_page
+from openevs.store.listing import Condition, Page, count_rows, list_page
+from openevs.store.moves import move_row
 from openevs.store.tables import attachment as table
 
 _OF_VOLUME = sa.select(*table.c).where(table.c.volume_id == sa.bindparam("volume_id")).order_by(table.c.created_at)
@@ -43,6 +46,13 @@ def attachments_of(tx: Tx, volume_ids: Sequence[str]) -> dict[str, list[Attachme
     return found
 
 
+def move_attachment(
+    tx: Tx, attachment_id: str, move: Move, now: datetime, *, also: Mapping[str, Any] | None = None
+) -> Attachment:
+    """Change an attachment's status. Raises NotFound, WrongStatus."""
+    return move_row(tx, table, Attachment._make, attachment_id, move, now, also=also)
+
+
 def update_attachment(tx: Tx, attachment_id: str, values: Mapping[str, Any]) -> Attachment:
     """Change an attachment. Raises NotFound."""
     row = tx.execute(sa.update(table).where(table.c.id == attachment_id).values(values).returning(*table.c)).first()
@@ -54,6 +64,17 @@ def update_attachment(tx: Tx, attachment_id: str, values: Mapping[str, Any]) -> 
 def delete_attachment_row(tx: Tx, attachment_id: str) -> None:
     """Forget an attachment that has ended."""
     tx.execute(sa.delete(table).where(table.c.id == attachment_id))
+
+
+def delete_reserved_row(tx: Tx, attachment_id: str) -> bool:
+    """Forget an attachment if it is only reserved; say whether it was."""
+    only_reserved = sa.and_(table.c.id == attachment_id, table.c.status == "reserved")
+    return tx.execute(sa.delete(table).where(only_reserved)).rowcount > 0
+
+
+def count_attachments(tx: Tx, where: Sequence[Condition]) -> int:
+    """Return how many attachments `where` selects."""
+    return count_rows(tx, table, where)
 
 
 def list_attachments(tx: Tx, where: Sequence[Condition], page: Page) -> list[Attachment]:

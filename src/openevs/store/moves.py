@@ -29,7 +29,9 @@ def move_row(
     With a `project_id`, rows of other projects do not exist. Raises NotFound, or WrongStatus naming what was found.
     """
     target = table.c.previous_status if move.to == PREVIOUS else move.to
-    values: dict[str, Any] = {"status": target, "updated_at": now, **(also or {})}
+    values: dict[str, Any] = {"status": target, **(also or {})}
+    if "updated_at" in table.c:
+        values["updated_at"] = now
     if move.remember:
         values["previous_status"] = table.c.status
     statement = sa.update(table).where(table.c.id == row_id, table.c.status.in_(sorted(move.froms)))

@@ -155,6 +155,13 @@ def find_operation(tx: Tx, operation_id: str) -> Operation:
     return Operation._make(row)
 
 
+def claimant(tx: Tx, resource_kind: str, resource_id: str) -> Operation | None:
+    """Return the open operation that has a claim on a resource, if there is one."""
+    mine = sa.and_(claims.c.resource_kind == resource_kind, claims.c.resource_id == resource_id)
+    row = tx.execute(sa.select(*table.c).join(claims, claims.c.operation_id == table.c.id).where(mine)).first()
+    return None if row is None else Operation._make(row)
+
+
 def list_operations(tx: Tx, *, only_open: bool, limit: int) -> list[Operation]:
     """Return operations, newest first."""
     query = sa.select(*table.c).order_by(table.c.seq.desc()).limit(limit)

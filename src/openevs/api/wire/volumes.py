@@ -143,7 +143,8 @@ def shown_metadata(volume: Volume, attached: Sequence[Attachment]) -> dict[str, 
 
 def volume_view(call: Call, volume: Volume, attachments: Sequence[Attachment] = ()) -> dict[str, Any]:
     """Return the fields that every answer with a whole volume has, by microversion."""
-    attached = [one for one in attachments if one.status == "attached"]
+    # One that is being disconnected is still attached; one that never was is only a reservation.
+    attached = [one for one in attachments if one.status in ("attached", "detaching") and one.attached_at]
     view: dict[str, Any] = {
         "id": volume.id,
         "status": volume.status,

@@ -1,0 +1,251 @@
+"""Actions on native volumes: `POST …/volumes/{volume_id}/action` (spec 4.5)."""
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, Final
+
+from msgspec import Struct
+
+from openevs.api.call import Call, Reply, Route
+from openevs.api.faults import HttpRefusal
+from openevs.api.handlers.actions import Action, run_action
+from openevs.api.wire.bodies import flag, json_object, parse
+from openevs.api.wire.volumes import whole_number
+from openevs.domain.errors import InUse, InvalidInput, NotSupported, WrongStatus
+from openevs.domain.ids import is_uuid
+from openevs.domain.lifecycle import Move, VolumeMoves
+from openevs.domain.rules import check_text
+from openevs.service import attaching, reverting
+from openevs.service import volumes as service
+from openevs.service.attaching import Consumer
+from openevs.service.connections import check_mode, read_connector
+
+_EXTEND_ATTACHED_SINCE: Final = 42
+
+
+class Extend(Struct):
+    """What `os-extend` has."""
+
+    new_size: int | float | str
+
+
+class Attach(Struct):
+    """What `os-attach` has."""
+
+    mountpoint: str
+    instance_uuid: str | None = None
+    host_name: str | None = None
+    mode: str | None = None
+
+
+class Detach(Struct):
+    """What `os-detach` and `os-force_detach` have."""
+
+    attachment_id: str | None = None
+    connector: dict[str, Any] | str | None = None
+
+
+class Connector(Struct):
+    """What `os-initialize_connection` has."""
+
+    connector: dict[str, Any] | str
+
+
+class OldConnector(Struct):
+    """What `os-terminate_connection` has."""
+
+    connector: dict[str, Any] | str | None = None
+
+
+class Bootable(Struct):
+    """What `os-set_bootable` has."""
+
+    bootable: bool | str | int
+
+
+class Readonly(Struct):
+    """What `os-update_readonly_flag` has."""
+
+    readonly: bool | str | int
+
+
+class ResetStatus(Struct):
+    """What `os-reset_status` has. There are no migrations, so `migration_status` has nothing to set."""
+
+    status: str | None = None
+    attach_status: str | None = None
+    migration_status: str | None = None
+
+
+class Revert(Struct):
+    """What `revert` has."""
+
+    snapshot_id: str
+
+
+async def post_volume_action(call: Call) -> Reply:
+    """Do what the body names."""
+    return await run_action(call, VOLUME_ACTIONS)
+
+
+def _volume_id(call: Call) -> str:
+    return call.path["volume_id"]
+
+
+async def _extend(call: Call, content: Any) -> Reply:
+    size = whole_number("new_size", parse(call, "os-extend", Extend).new_size, "EVS.1010")
+    attached = call.at_least(_EXTEND_ATTACHED_SINCE)
+    await service.extend_volume(call.deps, call.caller, _volume_id(call), size, attached=attached)
+    return Reply()
+
+
+async def _move(move: Move, call: Call, content: Any) -> Reply:
+    await service.move_volume_status(call.deps, call.caller, _volume_id(call), move)
+    return Reply()
+
+
+async def _unreserve(call: Call, content: Any) -> Reply:
+    await attaching.unreserve(call.deps, call.caller, _volume_id(call))
+    return Reply()
+
+
+async def _attach(call: Call, content: Any) -> Reply:
+    body = parse(call, "os-attach", Attach)
+    if body.instance_uuid is None and body.host_name is None:
+        raise InvalidInput("os-attach", "it must have instance_uuid or host_name.", "EVS.1070")
+    if body.instance_uuid is not None and not is_uuid(body.instance_uuid):
+        raise InvalidInput("instance_uuid", f"{body.instance_uuid[:64]!r} is not a UUID.")
+    consumer = Consumer(
+        mountpoint=check_text("mountpoint", body.mountpoint) or "",
+        instance_uuid=body.instance_uuid,
+        host_name=check_text("host_name", body.host_name),
+        mode=check_mode("mode", body.mode),
+    )
+    if not consumer.mountpoint:
+        raise InvalidInput("mountpoint", "it may not be empty.")
+    await attaching.attach(call.deps, call.caller, _volume_id(call), consumer)
+    return Reply()
+
+
+async def _detach(name: str, call: Call, content: Any) -> Reply:
+    attachment_id = None if content is None else parse(call, name, Detach).attachment_id
+    force = name == "os-force_detach"
+    await attaching.detach(call.deps, call.caller, _volume_id(call), attachment_id, force=force)
+    return Reply()
+
+
+async def _initialize_connection(call: Call, content: Any) -> Reply:
+    connector = parse(call, "os-initialize_connection", Connector).connector
+    wish = read_connector(connector if isinstance(connector, dict) else {"host": connector})
+    info = await attaching.initialize_connection(call.deps, call.caller, _volume_id(call), wish)
+    return Reply({"connection_info": info}, 200)
+
+
+async def _terminate_connection(call: Call, content: Any) -> Reply:
+    if content is not None:
+        parse(call, "os-terminate_connection", OldConnector)
+    await attaching.terminate_connection(call.deps, call.caller, _volume_id(call))
+    return Reply()
+
+
+async def _set_bootable(call: Call, content: Any) -> Reply:
+    value = flag("bootable", parse(call, "os-set_bootable", Bootable).bootable)
+    await service.set_volume_flag(call.deps, call.caller, _volume_id(call), "bootable", value)
+    return Reply(status=200)
+
+
+async def _update_readonly(call: Call, content: Any) -> Reply:
+    value = flag("readonly", parse(call, "os-update_readonly_flag", Readonly).readonly)
+    await service.set_volume_flag(call.deps, call.caller, _volume_id(call), "readonly", value)
+    return Reply()
+
+
+async def _revert(call: Call, content: Any) -> Reply:
+    snapshot_id = parse(call, "revert", Revert).snapshot_id
+    try:
+        await reverting.revert_volume(call.deps, call.caller, _volume_id(call), snapshot_id)
+    except (WrongStatus, InUse) as error:
+        # The one native call for which a wrong status is a conflict (spec 4.5).
+        raise HttpRefusal(409, str(error)) from None
+    return Reply()
+
+
+async def _reset_status(call: Call, content: Any) -> Reply:
+    body = parse(call, "os-reset_status", ResetStatus)
+    if body.status is None and body.attach_status is None and body.migration_status is None:
+        raise InvalidInput("os-reset_status", "it must have status, attach_status or migration_status.", "EVS.1070")
+    if (body.attach_status or "").lower() == "detached":
+        await attaching.forget_attachment(call.deps, call.caller, _volume_id(call))
+    if body.status is not None:
+        await service.reset_volume_status(call.deps, call.caller, _volume_id(call), body.status.lower())
+    else:
+        await service.get_volume(call.deps, call.caller, _volume_id(call))
+    return Reply()
+
+
+async def _force_delete(call: Call, content: Any) -> Reply:
+    await service.delete_volume(call.deps, call.caller, _volume_id(call), cascade=False, force=True)
+    return Reply()
+
+
+async def _show_image_metadata(call: Call, content: Any) -> Reply:
+    """No volume comes from an image, so none has any."""
+    await service.get_volume(call.deps, call.caller, _volume_id(call))
+    return Reply({"metadata": {}}, 200)
+
+
+def _refused(reason: str) -> Callable[[Call, Any], Awaitable[Reply]]:
+    async def refuse(call: Call, content: Any) -> Reply:
+        await service.get_volume(call.deps, call.caller, _volume_id(call))
+        (name,) = json_object(call)
+        raise NotSupported(f"{name} is not supported: {reason}")
+
+    return refuse
+
+
+_NO_IMAGES: Final = _refused("this service has no images.")
+_ONE_TYPE: Final = _refused("there is one volume type, so there is none to change to.")
+_ONE_HOST: Final = _refused("there is one storage host, so there is none to move to.")
+_NO_MANAGING: Final = _refused("a volume's layers cannot live in the pool without OpenEVS; delete it instead.")
+_NO_REPORT: Final = _refused("no server reports extensions back; an extension ends by itself.")
+
+VOLUME_ACTIONS: Final = {
+    "os-extend": Action(_extend),
+    "os-reserve": Action(partial(_move, VolumeMoves.reserve)),
+    "os-unreserve": Action(_unreserve),
+    "os-begin_detaching": Action(partial(_move, VolumeMoves.begin_detaching)),
+    "os-roll_detaching": Action(partial(_move, VolumeMoves.roll_detaching)),
+    "os-attach": Action(_attach),
+    "os-detach": Action(partial(_detach, "os-detach")),
+    "os-force_detach": Action(partial(_detach, "os-force_detach"), policy="admin"),
+    "os-initialize_connection": Action(_initialize_connection),
+    "os-terminate_connection": Action(_terminate_connection),
+    "os-set_bootable": Action(_set_bootable),
+    "os-update_readonly_flag": Action(_update_readonly),
+    "revert": Action(_revert, since=40),
+    "os-reset_status": Action(_reset_status, policy="admin"),
+    "os-force_delete": Action(_force_delete, policy="admin"),
+    "os-show_image_metadata": Action(_show_image_metadata),
+    "os-set_image_metadata": Action(_NO_IMAGES),
+    "os-unset_image_metadata": Action(_NO_IMAGES),
+    "os-volume_upload_image": Action(_NO_IMAGES),
+    "os-reimage": Action(_NO_IMAGES, since=68),
+    "os-retype": Action(_ONE_TYPE),
+    "os-migrate_volume": Action(_ONE_HOST, policy="admin"),
+    "os-migrate_volume_completion": Action(_ONE_HOST, policy="admin"),
+    "os-unmanage": Action(_NO_MANAGING, policy="admin"),
+    "os-extend_volume_completion": Action(_NO_REPORT, policy="admin", since=71),
+}
+
+ROUTES = [
+    Route(
+        "POST",
+        "{project_id}/volumes/{volume_id}/action",
+        post_volume_action,
+        202,
+        "Do something to a volume",
+        # Each action has a policy of its own.
+        policy="reader",
+        tag="Volumes",
+    )
+]

@@ -1,0 +1,95 @@
+"""Connect a volume: serve its bytes to the one consumer of an attachment.
+
+The request has an attachment row ready (and, where the API says so, the volume `attaching`), claims the volume and
+waits for this. One step: the engine serves the volume, and says where. The transaction that closes the operation writes
+that into the attachment's `connection_info`, which is what makes the volume a served one; a process that dies before
+it leaves a served volume that nobody was told of, and calling again finds it.
+
+If it cannot be done, the volume is not served, and attachment and volume are what they were before the request.
+
+Where a volume is served may contain a secret (the key of TLS-PSK). With one step, the facts go from the engine into the
+attachment's row and nowhere else.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from openevs.domain.ids import VolumeId
+from openevs.domain.lifecycle import AttachmentMoves, VolumeMoves
+from openevs.domain.model import Operation
+from openevs.engine.errors import Mismatch, Unsupported
+from openevs.engine.port import Engine, ExportFacts, Exports, ExportSpec
+from openevs.operations.disconnect_volume import stop_serving
+from openevs.operations.ends import end_volume
+from openevs.operations.kind import Facts, Kind, Step
+from openevs.store.attachments import delete_attachment_row, move_attachment, update_attachment
+from openevs.store.database import Tx
+
+_BACK = {"available": VolumeMoves.connect_new_failed, "reserved": VolumeMoves.connect_reserved_failed}
+"""Status of the volume before the request → the move back there."""
+
+
+def connection_info(facts: ExportFacts) -> dict[str, Any]:
+    """Return how a client reaches the volume, as Cinder's `connection_info`."""
+    return {
+        "driver_volume_type": "nbd",
+        "data": {
+            "volume_id": facts.volume_id,
+            "transport": facts.transport,
+            "uri": facts.uri,
+            "export_name": facts.export_name,
+            "socket_path": facts.socket_path,
+            "host": facts.host,
+            "port": facts.port,
+            "tls_username": facts.tls_username,
+            "tls_psk": facts.tls_psk_hex,
+            "access_mode": "ro" if facts.read_only else "rw",
+            "encrypted": False,
+            "discard": True,
+            "qos_specs": None,
+        },
+    }
+
+
+async def serve(engine: Engine, operation: Operation, facts: Facts) -> Facts:
+    """Serve the volume as asked."""
+    if not isinstance(engine, Exports):
+        raise Unsupported("this engine cannot serve volumes to clients")
+    volume_id = VolumeId(operation.resource_id)
+    spec = ExportSpec(volume_id, operation.input["transport"], operation.input["read_only"])
+    try:
+        served = await engine.ensure_export(spec)
+    except Mismatch:
+        # No attachment says that the volume is served, so this is what an operation that failed has left behind.
+        await engine.ensure_no_export(volume_id)
+        served = await engine.ensure_export(spec)
+    return {"connection_info": connection_info(served)}
+
+
+def succeed(tx: Tx, operation: Operation, facts: Facts, now: datetime) -> None:
+    """The volume is served, and the attachment says where."""
+    attachment_id = operation.input["attachment_id"]
+    attachment = update_attachment(tx, attachment_id, {"connection_info": facts["connection_info"]})
+    if operation.input["complete"] and attachment.status == "attaching":
+        move_attachment(tx, attachment_id, AttachmentMoves.attach, now, also={"attached_at": now})
+        end_volume(tx, operation.resource_id, VolumeMoves.complete, now)
+
+
+def fail(tx: Tx, operation: Operation, reason: str, now: datetime) -> None:
+    """The volume is not served; attachment and volume are as before the request."""
+    attachment_id, before = operation.input["attachment_id"], operation.input["before"]
+    if operation.input["created"]:
+        delete_attachment_row(tx, attachment_id)
+    elif before == "reserved":
+        move_attachment(tx, attachment_id, AttachmentMoves.connect_failed, now, also={"connector": None})
+    if before in _BACK:
+        end_volume(tx, operation.resource_id, _BACK[before], now)
+
+
+CONNECT_VOLUME = Kind(
+    name="connect_volume",
+    steps=(Step("serve", serve),),
+    succeed=succeed,
+    fail=fail,
+    undo=(Step("stop_serving", stop_serving),),
+)

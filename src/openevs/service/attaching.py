@@ -1,0 +1,164 @@
+"""Attaching in the order of Cinder's older actions: reserve, initialize the connection, attach; begin detaching,
+terminate the connection, detach (spec 4.5).
+
+`attach` and `detach` alone change statuses only, as EVS says; what serves the volume is its connection. A connection
+that is made first has an attachment that is `attaching`, which `attach` then completes.
+"""
+
+from typing import Any, Final, NamedTuple
+
+from openevs.domain.errors import Conflict, InUse, InvalidInput
+from openevs.domain.lifecycle import AttachmentMoves, VolumeMoves
+from openevs.domain.model import Caller, Operation
+from openevs.service.connections import (
+    Pending,
+    Wish,
+    begin_connecting,
+    begin_disconnecting,
+    check_exports,
+    end_attachment,
+    find_connecting,
+    mode_for,
+    new_attachment,
+    note_consumer,
+    only_attachment,
+)
+from openevs.service.deps import Deps, accept, wait_for
+from openevs.store.attachments import attachments_of_one, insert_attachment, move_attachment
+from openevs.store.database import Tx
+from openevs.store.volumes import find_volume, hold_volume, move_volume
+
+CONNECTABLE: Final = frozenset({"available", "attaching", "in-use"})
+
+
+class Consumer(NamedTuple):
+    """Who has attached a volume, and where."""
+
+    mountpoint: str
+    instance_uuid: str | None
+    host_name: str | None
+    mode: str | None
+    """`rw`, `ro`, or None: as the volume is connected, or may be."""
+
+
+async def initialize_connection(deps: Deps, caller: Caller, volume_id: str, wish: Wish) -> dict[str, Any]:
+    """Serve a volume and return how to reach it; a repeat returns the same. The volume's status stays.
+    Raises NotFound, WrongStatus, Conflict, NotSupported, Unavailable."""
+    check_exports(deps)
+    pending = await accept(deps, caller, Pending, _accept_connection, deps, caller, volume_id, wish)
+    if pending.operation_id is not None:
+        await wait_for(deps, pending.operation_id)
+    for attachment in deps.db.read_now(attachments_of_one, volume_id):
+        if attachment.connection_info is not None:
+            return attachment.connection_info
+    raise Conflict(f"The connection of volume {volume_id} was ended by another request meanwhile.")
+
+
+def _accept_connection(
+    tx: Tx, deps: Deps, caller: Caller, volume_id: str, wish: Wish
+) -> tuple[Pending, Operation | None]:
+    volume = hold_volume(tx, volume_id, CONNECTABLE, "connect", caller.scope)
+    attachment = only_attachment(tx, volume_id)
+    created = attachment is None
+    if attachment is None:
+        mode = mode_for(volume, wish.mode)
+        attachment = insert_attachment(tx, new_attachment(volume, "attaching", mode, deps.clock(), **wish.about))
+    else:
+        known = find_connecting(tx, attachment, wish)
+        if known is not None:
+            return known, None
+        if attachment.status == "reserved":
+            raise Conflict(f"Attachment {attachment.id} has reserved volume {volume_id}; update that to connect.")
+        attachment = note_consumer(tx, attachment, volume, wish)
+    operation = begin_connecting(
+        tx, deps, caller, volume, attachment, wish, created=created, before=None, complete=False
+    )
+    return Pending(attachment.id, operation.id), operation
+
+
+async def terminate_connection(deps: Deps, caller: Caller, volume_id: str) -> None:
+    """Serve a volume no more; one that is attached stays so, without a connection. Without one there is nothing to do.
+    Raises NotFound, Conflict, Unavailable."""
+
+    def terminate(tx: Tx) -> tuple[Pending, Operation | None]:
+        volume = find_volume(tx, volume_id, caller.scope)
+        attachment = only_attachment(tx, volume_id)
+        if attachment is None or attachment.status == "reserved":
+            return Pending(None, None), None
+        return begin_disconnecting(tx, deps, caller, volume, attachment, None)
+
+    pending = await accept(deps, caller, Pending, terminate)
+    if pending.operation_id is not None:
+        await wait_for(deps, pending.operation_id)
+
+
+async def attach(deps: Deps, caller: Caller, volume_id: str, consumer: Consumer) -> None:
+    """Note that a consumer has the volume: it is `in-use`. Raises InvalidInput, NotFound, WrongStatus, Conflict."""
+
+    def attach_volume(tx: Tx) -> None:
+        now = deps.clock()
+        volume = move_volume(tx, volume_id, VolumeMoves.attach, now, project_id=caller.scope)
+        if volume.readonly and consumer.mode == "rw":
+            raise InvalidInput("mode", f"volume {volume_id} is read-only; attach it with mode ro.")
+        about = {**consumer._asdict(), "attached_at": now}
+        found = only_attachment(tx, volume_id)
+        if found is None:
+            mode = mode_for(volume, consumer.mode)
+            insert_attachment(tx, new_attachment(volume, "attached", now=now, **{**about, "mode": mode}))
+            return
+        if consumer.mode not in (None, found.mode):
+            raise InvalidInput(
+                "mode", f"it is {consumer.mode}, but volume {volume_id} is connected with mode {found.mode}."
+            )
+        move_attachment(tx, found.id, AttachmentMoves.attach, now, also={**about, "mode": found.mode})
+        if found.connection_info is None:
+            raise Conflict(f"Volume {volume_id} is just being connected; try again when it is.")
+
+    await deps.db.write(attach_volume)
+
+
+async def detach(deps: Deps, caller: Caller, volume_id: str, attachment_id: str | None, *, force: bool = False) -> None:
+    """End the attachment of a volume, and its connection with it: the volume is `available`. `force`: in any status of
+    the volume. Raises InvalidInput, NotFound, WrongStatus, Conflict, Unavailable."""
+
+    def detach_volume(tx: Tx) -> tuple[Pending, Operation | None]:
+        volume = find_volume(tx, volume_id, caller.scope)
+        if not force:
+            hold_volume(tx, volume_id, VolumeMoves.detach.froms, VolumeMoves.detach.action, caller.scope)
+        found = only_attachment(tx, volume_id)
+        if attachment_id is not None and (found is None or found.id != attachment_id):
+            raise InvalidInput("attachment_id", f"volume {volume_id} has no attachment {attachment_id}.")
+        if found is not None:
+            return end_attachment(tx, deps, caller, volume, found)
+        # In use by nobody: an administrator has set the status by hand.
+        move_volume(tx, volume_id, VolumeMoves.disconnect if force else VolumeMoves.detach, deps.clock())
+        move_volume(tx, volume_id, VolumeMoves.detached, deps.clock())
+        return Pending(None, None), None
+
+    pending = await accept(deps, caller, Pending, detach_volume)
+    if pending.operation_id is not None:
+        await wait_for(deps, pending.operation_id)
+
+
+async def forget_attachment(deps: Deps, caller: Caller, volume_id: str) -> None:
+    """End whatever attachment a volume has (administrators). Raises NotFound, Conflict, Unavailable."""
+
+    def forget(tx: Tx) -> tuple[Pending, Operation | None]:
+        volume = find_volume(tx, volume_id, caller.scope)
+        found = only_attachment(tx, volume_id)
+        return (Pending(None, None), None) if found is None else end_attachment(tx, deps, caller, volume, found)
+
+    pending = await accept(deps, caller, Pending, forget)
+    if pending.operation_id is not None:
+        await wait_for(deps, pending.operation_id)
+
+
+async def unreserve(deps: Deps, caller: Caller, volume_id: str) -> None:
+    """Give a reserved volume back. Raises NotFound, WrongStatus, InUse (it is connected)."""
+
+    def unreserve_volume(tx: Tx) -> None:
+        move_volume(tx, volume_id, VolumeMoves.unreserve, deps.clock(), project_id=caller.scope)
+        if attachments_of_one(tx, volume_id):
+            raise InUse("volume", f"volume {volume_id} is connected; terminate its connection first.")
+
+    await deps.db.write(unreserve_volume)
