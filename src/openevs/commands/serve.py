@@ -61,7 +61,7 @@ def _announce(app: Application, base_url: str, made: Bootstrap) -> None:
     facts = app.engine.describe()
     folder = app.settings.data_folder
     clouds, openrc = folder / "clouds.yaml", folder / "openrc"
-    command = Path(sys.argv[0])
+    command = Path(sys.argv[0]).absolute()
     lines = [f"OpenEVS {__version__} serves {base_url} (engine {facts.kind}, {facts.version}, in {facts.location})"]
     if made.is_new:
         lines += [
