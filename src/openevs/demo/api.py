@@ -35,13 +35,13 @@ class Api:
         self._http = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=120)
 
     @classmethod
-    def log_in(cls, openrc: Path) -> Self:
+    def log_in(cls, base_url: str, openrc: Path) -> Self:
         """Log in with the credentials of an `openrc` file. Raises ApiError."""
         known = dict(word.split("=", 1) for word in shlex.split(openrc.read_text()) if "=" in word)
         domain = {"name": known["OS_USER_DOMAIN_NAME"]}
         user = {"name": known["OS_USERNAME"], "password": known["OS_PASSWORD"], "domain": domain}
         scope = {"project": {"name": known["OS_PROJECT_NAME"], "domain": {"name": known["OS_PROJECT_DOMAIN_NAME"]}}}
-        api = cls(known["OS_AUTH_URL"].removesuffix("/identity/v3"), "", "")
+        api = cls(base_url, "", "")
         body = {"auth": {"identity": {"methods": ["password"], "password": {"user": user}}, "scope": scope}}
         status, answer, headers = api.send("POST", "/identity/v3/auth/tokens", body)
         if status != http.HTTPStatus.CREATED:

@@ -87,7 +87,7 @@ class Service:
 
     def log_in(self) -> Api:
         """Return a client for the user and project that the first start has made."""
-        return Api.log_in(self.folder / "openrc")
+        return Api.log_in(self.base_url, self.folder / "openrc")
 
     def _wait_ready(self) -> None:
         deadline = time.monotonic() + _START_SECONDS
