@@ -16,6 +16,7 @@ from openevs.store.listing import Direction, Page
 MAX_NUMBER = 2**63 - 1
 MAX_EVS_LIMIT = 1000
 """Huawei's own resources refuse a greater limit; Cinder's take it for its own most."""
+MAX_IDS = 1000
 COMPARISONS = ("gt", "gte", "lt", "lte", "eq", "neq")
 
 
@@ -98,6 +99,8 @@ def list_query(call: Call, listing: Listing) -> ListQuery:
 
 def _filter(call: Call, listing: Listing, name: str) -> dict[str, Any] | None:
     value = call.query[name]
+    if name == "id" and len(repeated := call.query.getlist(name)) > 1:
+        return {"ids": repeated[:MAX_IDS]}
     if "\x00" in value:
         raise InvalidInput(name, "it contains a NUL character.")
     if name == "metadata" and (listing.metadata_since == 0 or call.at_least(listing.metadata_since)):
