@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from openevs.api.call import Call
+from openevs.api.wire.bodies import flag
 from openevs.api.wire.times import parse_time
 from openevs.domain.errors import InvalidInput
 from openevs.domain.ids import is_uuid
@@ -29,6 +30,8 @@ class Listing(NamedTuple):
     """Names that also work as `name~` from microversion 3.31 on."""
     sort_keys: Mapping[str, str] = {}
     """Sort key in the URL → column."""
+    sort_since: Mapping[str, int] = {}
+    """Microversions from which v3 can sort by a key, for those that came late."""
     time_filters: tuple[str, ...] = ()
     """Times that can be compared from microversion 3.60 on."""
     metadata_since: int = 22
@@ -66,6 +69,7 @@ SNAPSHOT_LIST = Listing(
         "user_id": "user_id",
         "project_id": "project_id",
     },
+    sort_since={"name": 30},
     time_filters=("created_at", "updated_at"),
 )
 PAGING = ("limit", "offset", "marker", "sort", "sort_key", "sort_dir", "all_tenants", "with_count")
@@ -93,7 +97,7 @@ def list_query(call: Call, listing: Listing) -> ListQuery:
         page=page,
         filters=filters,
         all_projects=query.get("all_tenants", "0").lower() in ("1", "true", "yes", "on", "t", "y"),
-        with_count=call.at_least(45) and query.get("with_count", "").lower() in ("1", "true", "yes", "on"),
+        with_count=call.at_least(45) and flag("with_count", query.get("with_count", "false")),
     )
 
 
@@ -164,6 +168,8 @@ def _marker(text: str | None) -> str | None:
 def _sort(call: Call, listing: Listing) -> tuple[tuple[str, Direction], ...]:
     keys: list[tuple[str, str]] = []
     if "sort" in call.query:
+        if "sort_key" in call.query or "sort_dir" in call.query:
+            raise InvalidInput("sort", "it cannot be used together with sort_key and sort_dir.", "EVS.1039")
         for part in call.query["sort"].split(","):
             key, _, direction = part.strip().partition(":")
             keys.append((key, direction or "desc"))
@@ -173,7 +179,7 @@ def _sort(call: Call, listing: Listing) -> tuple[tuple[str, Direction], ...]:
         return (("created_at", "desc"),)
     wanted: list[tuple[str, Direction]] = []
     for key, direction in keys:
-        if key not in listing.sort_keys:
+        if key not in listing.sort_keys or (call.strict and not call.at_least(listing.sort_since.get(key, 0))):
             raise InvalidInput(
                 "sort_key", f"{key[:64]!r} is none of {', '.join(sorted(listing.sort_keys))}.", "EVS.1039"
             )
