@@ -1,0 +1,242 @@
+"""The clients whose requests make the load: one over plain HTTP, one that is python-cinderclient."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import httpx
+from cinderclient import client as cinder
+from cinderclient.exceptions import ClientException
+from keystoneauth1.exceptions import ClientException as KeystoneException
+from keystoneauth1.identity import v3
+from keystoneauth1.session import Session
+
+VERSION: Final = "3.44"
+CONNECTOR: Final = {"host": "killtest", "ip": "127.0.0.1", "initiator": "iqn.2024-01.test:killtest"}
+TIMEOUT_SECONDS: Final = 40.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a request was answered with."""
+
+    status: int | None
+    """None: there was no answer, and what the request did is not known."""
+    body: Any = None
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the service has said yes."""
+        return self.status is not None and self.status < 300
+
+    @property
+    def unknown(self) -> bool:
+        """Whether the request may have been carried out or not."""
+        return self.status is None or self.status >= 500
+
+
+@dataclass(frozen=True)
+class Login:
+    """How to log in."""
+
+    url: str
+    user: str
+    password: str
+    project: str
+
+
+class Client(Protocol):
+    """What a worker asks for. Nothing raises; see `Answer`."""
+
+    async def create_volume(
+        self, name: str, size: int, snapshot_id: str | None = None, source_id: str | None = None
+    ) -> Answer: ...
+    async def delete_volume(self, volume_id: str, *, cascade: bool) -> Answer: ...
+    async def extend(self, volume_id: str, size: int) -> Answer: ...
+    async def create_snapshot(self, volume_id: str, name: str, *, force: bool) -> Answer: ...
+    async def delete_snapshot(self, snapshot_id: str) -> Answer: ...
+    async def put_back(self, volume_id: str, snapshot_id: str) -> Answer: ...
+    async def attach(self, volume_id: str) -> Answer: ...
+    async def detach(self, volume_id: str, attachment_id: str) -> Answer: ...
+
+
+Sent = Callable[[], None]
+"""Called as each request is about to be sent."""
+
+
+class HttpClient:
+    """Plain HTTP: the attachments API, and EVS's `rollback`."""
+
+    def __init__(self, login: Login, sent: Sent = lambda: None) -> None:
+        self._login, self._sent = login, sent
+        self._http = httpx.AsyncClient(base_url=login.url, timeout=TIMEOUT_SECONDS)
+        self.project_id = ""
+
+    async def log_in(self) -> None:
+        """Get a token; it outlives the service's process."""
+        login = {"user": {"name": self._login.user, "domain": {"id": "default"}, "password": self._login.password}}
+        scope = {"project": {"name": self._login.project, "domain": {"id": "default"}}}
+        body = {"auth": {"identity": {"methods": ["password"], "password": login}, "scope": scope}}
+        reply = await self._http.post("/identity/v3/auth/tokens", json=body)
+        reply.raise_for_status()
+        self.project_id = reply.json()["token"]["project"]["id"]
+        self._http.headers["X-Auth-Token"] = reply.headers["X-Subject-Token"]
+        self._http.headers["OpenStack-API-Version"] = f"volume {VERSION}"
+
+    async def close(self) -> None:
+        """Close its connections."""
+        await self._http.aclose()
+
+    async def call(self, method: str, path: str, body: Any = None, api: str = "v3") -> Answer:
+        """Send one request below the project."""
+        self._sent()
+        try:
+            reply = await self._http.request(method, f"/{api}/{self.project_id}/{path}", json=body)
+        except httpx.HTTPError:
+            return Answer(None)
+        try:
+            return Answer(reply.status_code, reply.json() if reply.content else None)
+        except ValueError:
+            return Answer(reply.status_code, reply.text)
+
+    async def get(self, path: str) -> Any:
+        """Return the body of a GET that must succeed. Raises RuntimeError."""
+        answer = await self.call("GET", path)
+        if answer.status != 200:
+            raise RuntimeError(f"GET {path} was answered {answer.status}: {answer.body}")
+        return answer.body
+
+    async def create_volume(
+        self, name: str, size: int, snapshot_id: str | None = None, source_id: str | None = None
+    ) -> Answer:
+        source = {"snapshot_id": snapshot_id, "source_volid": source_id}
+        body = {"name": name, "size": size, **{key: value for key, value in source.items() if value}}
+        return _inner(await self.call("POST", "volumes", {"volume": body}), "volume")
+
+    async def delete_volume(self, volume_id: str, *, cascade: bool) -> Answer:
+        return await self.call("DELETE", f"volumes/{volume_id}" + ("?cascade=true" if cascade else ""))
+
+    async def extend(self, volume_id: str, size: int) -> Answer:
+        return await self.call("POST", f"volumes/{volume_id}/action", {"os-extend": {"new_size": size}})
+
+    async def create_snapshot(self, volume_id: str, name: str, *, force: bool) -> Answer:
+        body = {"volume_id": volume_id, "name": name, "force": force}
+        return _inner(await self.call("POST", "snapshots", {"snapshot": body}), "snapshot")
+
+    async def delete_snapshot(self, snapshot_id: str) -> Answer:
+        return await self.call("DELETE", f"snapshots/{snapshot_id}")
+
+    async def put_back(self, volume_id: str, snapshot_id: str) -> Answer:
+        body = {"rollback": {"volume_id": volume_id}}
+        return await self.call("POST", f"cloudsnapshots/{snapshot_id}/rollback", body, api="v2")
+
+    async def attach(self, volume_id: str) -> Answer:
+        body = {"volume_uuid": volume_id, "instance_uuid": "11111111-1111-4111-8111-111111111111"}
+        made = _inner(
+            await self.call("POST", "attachments", {"attachment": {**body, "connector": CONNECTOR}}), "attachment"
+        )
+        if not made.accepted:
+            return made
+        done = await self.call("POST", f"attachments/{made.body['id']}/action", {"os-complete": {}})
+        if not done.accepted:
+            return Answer(done.status, done.body)
+        return Answer(200, (made.body["id"], uri_of(made.body["connection_info"])))
+
+    async def detach(self, volume_id: str, attachment_id: str) -> Answer:
+        return await self.call("DELETE", f"attachments/{attachment_id}")
+
+
+class CinderClient:
+    """python-cinderclient, as a script would use it: actions to attach, `revert` to put back."""
+
+    def __init__(self, login: Login, sent: Sent = lambda: None) -> None:
+        auth = v3.Password(
+            auth_url=f"{login.url}/identity/v3",
+            username=login.user,
+            password=login.password,
+            project_name=login.project,
+            user_domain_id="default",
+            project_domain_id="default",
+        )
+        self._sent = sent
+        self._api = cinder.Client(
+            VERSION, session=Session(auth=auth, timeout=TIMEOUT_SECONDS), retries=0, connect_retries=0
+        )
+
+    async def _do(self, call: Callable[[], Any]) -> Answer:
+        self._sent()
+        try:
+            return Answer(202, await asyncio.to_thread(call))
+        except ClientException as error:
+            return Answer(int(error.code), str(error))
+        except KeystoneException as error:
+            return Answer(getattr(error, "http_status", None) or None, str(error))
+        except OSError as error:  # what its HTTP library lets through when a connection breaks half-way
+            return Answer(None, str(error))
+
+    async def create_volume(
+        self, name: str, size: int, snapshot_id: str | None = None, source_id: str | None = None
+    ) -> Answer:
+        made = await self._do(
+            lambda: self._api.volumes.create(size, name=name, snapshot_id=snapshot_id, source_volid=source_id)
+        )
+        return _record(made)
+
+    async def delete_volume(self, volume_id: str, *, cascade: bool) -> Answer:
+        return await self._do(lambda: self._api.volumes.delete(volume_id, cascade=cascade))
+
+    async def extend(self, volume_id: str, size: int) -> Answer:
+        return await self._do(lambda: self._api.volumes.extend(volume_id, size))
+
+    async def create_snapshot(self, volume_id: str, name: str, *, force: bool) -> Answer:
+        return _record(await self._do(lambda: self._api.volume_snapshots.create(volume_id, force=force, name=name)))
+
+    async def delete_snapshot(self, snapshot_id: str) -> Answer:
+        return await self._do(lambda: self._api.volume_snapshots.delete(snapshot_id))
+
+    async def put_back(self, volume_id: str, snapshot_id: str) -> Answer:
+        return await self._do(
+            lambda: self._api.volumes.revert_to_snapshot(_Id(volume_id), _Id(snapshot_id))  # only to the newest
+        )
+
+    async def attach(self, volume_id: str) -> Answer:
+        reserved = await self._do(lambda: self._api.volumes.reserve(volume_id))
+        if not reserved.accepted:
+            return reserved
+        connected = await self._do(lambda: self._api.volumes.initialize_connection(volume_id, CONNECTOR))
+        if not connected.accepted:
+            return Answer(None, connected.body)  # reserved, at least
+        attached = await self._do(lambda: self._api.volumes.attach(volume_id, None, "/dev/vdb", host_name="killtest"))
+        if not attached.accepted:
+            return Answer(None, attached.body)
+        return Answer(202, ("", uri_of(connected.body)))
+
+    async def detach(self, volume_id: str, attachment_id: str) -> Answer:
+        ended = await self._do(lambda: self._api.volumes.terminate_connection(volume_id, CONNECTOR))
+        if not ended.accepted:
+            return ended
+        detached = await self._do(lambda: self._api.volumes.detach(volume_id))
+        return detached if detached.accepted else Answer(None, detached.body)
+
+
+@dataclass(frozen=True)
+class _Id:
+    id: str
+
+
+def uri_of(connection_info: Any) -> str:
+    """Return the NBD URI in what a connection is described with."""
+    data = connection_info.get("data", connection_info)
+    return str(data["uri"])
+
+
+def _inner(answer: Answer, key: str) -> Answer:
+    return Answer(answer.status, answer.body[key]) if answer.accepted else answer
+
+
+def _record(answer: Answer) -> Answer:
+    if answer.accepted:
+        # What it returns has the fields of the body's object as attributes.
+        return Answer(answer.status, {"id": answer.body.id, "status": answer.body.status})
+    return answer

@@ -1,0 +1,176 @@
+"""What the test knows of every volume and snapshot: which bytes each of its slots may hold.
+
+A volume has some slots of 4 KiB. Every write puts a numbered record with a checksum into one of them; number 0 is
+"never written". For each slot the journal keeps the set of numbers that may be there:
+
+    a write begins       its number may be there, or may not
+    a flush has ended    of the records that were acknowledged before it began, exactly the last is there
+    a read has ended     what was read is there
+
+A snapshot begins with what its volume may hold when the request is sent, and collects what is begun until the client
+has seen that it is available: so it must hold all that was flushed before, and nothing that was begun after.
+"""
+
+import itertools
+import random
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+RECORD_BYTES: Final = 4096
+SLOTS: Final = 48
+GIB: Final = 1 << 30
+_STRIDE: Final = GIB // SLOTS // RECORD_BYTES * RECORD_BYTES
+_HEAD: Final = struct.Struct(">8sQII")
+_MAGIC: Final = b"OEVSKILL"
+_ZEROS: Final = bytes(RECORD_BYTES)
+
+Slots = dict[int, frozenset[int]]
+"""Slot → numbers of the records that may be in it; a slot that is missing holds zeros."""
+
+
+class WrongBytes(Exception):
+    """A slot holds what it must not hold."""
+
+
+def offset_of(slot: int) -> int:
+    """Return where a slot is: spread over the first GiB, so that each has a cluster of its own."""
+    return slot * _STRIDE
+
+
+def record(number: int, slot: int) -> bytes:
+    """Return the bytes of a record."""
+    body = random.Random(number).randbytes(RECORD_BYTES - _HEAD.size)
+    return _HEAD.pack(_MAGIC, number, slot, zlib.crc32(body)) + body
+
+
+def number_in(data: bytes, slot: int) -> int:
+    """Return the number of the record that these bytes of a slot are. Raises WrongBytes."""
+    if data == _ZEROS:
+        return 0
+    magic, number, found_slot, checksum = _HEAD.unpack_from(data)
+    if magic != _MAGIC or found_slot != slot or zlib.crc32(data[_HEAD.size :]) != checksum:
+        raise WrongBytes(f"slot {slot} holds no whole record of its own: {data[: _HEAD.size].hex()}")
+    return int(number)
+
+
+@dataclass(eq=False)
+class Snap:
+    """A snapshot that was asked for."""
+
+    name: str
+    volume: "Vol"
+    slots: Slots
+    id: str | None = None
+    """None until an answer, or a list, has told it."""
+    accepted: bool = False
+    """Whether it was answered with 202."""
+    open: bool = True
+    """It may still be taken: what is begun now may be in it."""
+    delete_sent: bool = False
+    deleted: bool = False
+    """Whether its deletion was answered with 202."""
+    times_read: int = 0
+
+
+@dataclass(eq=False)
+class Vol:
+    """A volume that was asked for."""
+
+    name: str
+    size: int
+    slots: Slots = field(default_factory=dict)
+    id: str | None = None
+    accepted: bool = False
+    delete_sent: bool = False
+    deleted: bool = False
+    taking: list["Snap | Vol"] = field(default_factory=list)
+    """Snapshots, and volumes made from this one, that may still be being taken."""
+    attachment: str | None = None
+    uri: str | None = None
+    """Where it is served, while a client believes that it is attached."""
+    open: bool = True
+    """It may still be being made: what is begun on its source may be in it."""
+    busy: bool = False
+
+    def begin(self, slot: int, number: int) -> None:
+        """A write is sent."""
+        for one in (self, *self.taking):
+            one.slots[slot] = one.slots.get(slot, frozenset((0,))) | {number}
+
+    def settled(self, slot: int, number: int) -> None:
+        """This record is what the slot holds, whatever happens."""
+        self.slots[slot] = frozenset((number,))
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Keep other workers from attaching, detaching or putting back meanwhile: the answers would say nothing."""
+        self.busy = True
+        try:
+            yield
+        finally:
+            self.busy = False
+
+
+class Numbers:
+    """Numbers of records: each is given out once in a run."""
+
+    def __init__(self) -> None:
+        self._next = itertools.count(1)
+
+    def take(self) -> int:
+        """Return the next."""
+        return next(self._next)
+
+
+@dataclass
+class World:
+    """Everything that was asked for."""
+
+    volumes: list[Vol] = field(default_factory=list)
+    snapshots: list[Snap] = field(default_factory=list)
+    numbers: Numbers = field(default_factory=Numbers)
+    _names: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
+
+    def new_name(self, kind: str) -> str:
+        """Return a name that nothing has had: by it a thing is found whose answer was lost."""
+        return f"{kind}-{next(self._names)}"
+
+    def live_volumes(self) -> list[Vol]:
+        """Return the volumes that have been seen to be available, and not asked to go."""
+        return [one for one in self.volumes if one.id and not one.open and not one.delete_sent]
+
+    def usable_snapshots(self) -> list[Snap]:
+        """Return the live snapshots that have been seen to be available."""
+        return [one for one in self.live_snapshots() if not one.open]
+
+    def live_snapshots(self) -> list[Snap]:
+        """Return the snapshots that are known to have been made, and not asked to go."""
+        return [one for one in self.snapshots if one.id and not one.delete_sent and not one.volume.delete_sent]
+
+
+def close(thing: Vol | Snap, world: World) -> None:
+    """Note that a volume or snapshot has been seen to be available."""
+    thing.open = False
+    for volume in world.volumes:
+        if thing in volume.taking:
+            volume.taking.remove(thing)
+
+
+def widened(slots: Slots, more: Slots) -> Slots:
+    """Return what may be there if either may be."""
+    zero = frozenset((0,))
+    return {slot: slots.get(slot, zero) | more.get(slot, zero) for slot in slots.keys() | more.keys()}
+
+
+def check_slots(slots: Slots, found: dict[int, int], what: str) -> list[str]:
+    """Return a sentence for each slot that holds what it must not hold."""
+    wrong = []
+    for slot, number in found.items():
+        allowed = slots.get(slot, frozenset((0,)))
+        if number not in allowed:
+            wrong.append(f"{what}: slot {slot} holds record {number}, but must hold one of {sorted(allowed)}")
+    return wrong
