@@ -59,6 +59,7 @@ SNAPSHOT_LIST = Listing(
     sort_keys={
         "id": "id",
         "name": "name",
+        "display_name": "name",
         "status": "status",
         "created_at": "created_at",
         "updated_at": "updated_at",
