@@ -92,8 +92,8 @@ class Service:
     def _wait_ready(self) -> None:
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline:
-            with contextlib.suppress(OSError):
-                Api(self.base_url, "", "").get("/")
+            with contextlib.suppress(OSError), contextlib.closing(Api(self.base_url, "", "")) as api:
+                api.get("/")
                 return
             time.sleep(0.01)
         self.stop()
