@@ -143,8 +143,11 @@ class Runner:
 
     async def _scan(self) -> None:
         while True:
+            # Not `wait_for`: when it is cancelled just as the bell rings it forgets the cancellation, and stop() would
+            # wait for this loop for ever.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), self._settings.scan_seconds)
+                async with asyncio.timeout(self._settings.scan_seconds):
+                    await self._wake.wait()
             self._wake.clear()
             room = self._settings.workers - len(self._working)
             self._left_waiting = room <= 0

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from openevs.domain.errors import InUse, InvalidInput, NotFound, WrongStatus
-from openevs.domain.ids import SnapshotId, VolumeId, new_uuid
+from openevs.domain.ids import SnapshotId, VolumeId, new_uuid, volume_type_id
 from openevs.domain.lifecycle import VOLUME_STATUSES, Move, SnapshotMoves, VolumeMoves, reset_volume
 from openevs.domain.model import Attachment, Caller, Operation, Snapshot, Volume
 from openevs.domain.quota import UNLIMITED, growth_usage, volume_usage
@@ -61,7 +61,7 @@ def _check_place(deps: Deps, new: NewVolume) -> None:
     zone, known = new.availability_zone, deps.settings.api.availability_zone
     if zone is not None and zone != known:
         raise InvalidInput("availability_zone", f"there is no zone {zone!r}; the only one is {known!r}.", "EVS.2053")
-    if new.volume_type not in (None, deps.volume_type):
+    if new.volume_type not in (None, deps.volume_type, volume_type_id(deps.volume_type)):
         raise InvalidInput(
             "volume_type", f"there is no type {new.volume_type!r}; the only one is {deps.volume_type!r}.", "EVS.1020"
         )
@@ -264,6 +264,8 @@ def _accept_extension(
             "new_size", f"it is {new_size_gib} GiB, but the volume already has {volume.size_gib}.", "EVS.1015"
         )
     _check_size(deps, new_size_gib)
+    # A copy being made has the size of before, and could not be made of more.
+    _check_not_source(tx, volume, [])
     growth = growth_usage(new_size_gib - volume.size_gib, volume.volume_type)
     take_quota(tx, volume.project_id, growth, deps.quota_defaults)
     work = {"old_size_gib": volume.size_gib, "new_size_gib": new_size_gib}
