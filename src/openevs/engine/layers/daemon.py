@@ -24,7 +24,7 @@ from openevs.engine.layers.settings import LayersSettings
 _log = structlog.get_logger()
 _PROGRAM: Final = "qemu-storage-daemon"
 _SOCKET_PATH_MAX: Final = 107
-_LAUNCH: Final = 'umask 077; ulimit -n "$0" 2>/dev/null || ulimit -n "$(ulimit -H -n)"; exec "$@"'
+_LAUNCH: Final = 'umask 077; cd "$0" || exit; files=$1; shift; ulimit -n "$files" 2>/dev/null || ulimit -n "$(ulimit -H -n)"; exec "$@"'
 _LOG_BYTES_MAX: Final = 1 << 20
 
 
@@ -82,18 +82,19 @@ class Daemon:
 
     @property
     def connected(self) -> bool:
-        """Whether commands can be sent now."""
+        """Whether commands can be sent now, as far as the connection has noticed."""
         return self._qmp is not None and self._qmp.runstate == Runstate.RUNNING
 
     def alive(self) -> bool:
         """Whether the process is there and is ours (a zombie is not)."""
         return self.pid is not None and _is_ours(self.pid, self.files.qmp)
 
-    async def spawn(self, arguments: Sequence[str]) -> None:
-        """Start the process and connect. Raises what QEMU says is wrong with its arguments."""
+    async def spawn(self, arguments: Sequence[str], folder: Path) -> None:
+        """Start the process in `folder` and connect. Raises what QEMU says is wrong with its arguments."""
         self.files.check()
+        await self.disconnect()
         with translated():
-            self.pid = self._spawn(arguments)  # in no thread: a cancelled caller would never learn the pid
+            self.pid = self._spawn(arguments, folder)  # in no thread: a cancelled caller would never learn the pid
             try:
                 async with asyncio.timeout(self._settings.start_timeout_seconds):
                     while not await self._try_connect():  # noqa: ASYNC110  # another process gives us no event
@@ -145,7 +146,7 @@ class Daemon:
         if self.alive() and self.connected:
             with contextlib.suppress(EngineError):
                 await self.execute("quit")
-                await self._wait_gone(self._settings.stop_timeout_seconds)
+                await self.wait_gone(self._settings.stop_timeout_seconds)
         await self.disconnect()
         await self.kill()
         await asyncio.to_thread(self.files.remove)
@@ -156,11 +157,12 @@ class Daemon:
         if self.pid is not None and self.alive():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
-            if not await self._wait_gone(self._settings.stop_timeout_seconds):
+            if not await self.wait_gone(self._settings.stop_timeout_seconds):
                 raise Transient(f"the storage daemon (pid {self.pid}) cannot be killed: the disk under it may hang")
         self.pid = None
 
-    async def _wait_gone(self, seconds: float) -> bool:
+    async def wait_gone(self, seconds: float = 1.0) -> bool:
+        """Say whether the process ends within that time."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while self.alive():  # noqa: ASYNC110  # another process gives us no event
@@ -181,14 +183,14 @@ class Daemon:
         self._qmp = qmp
         return True
 
-    def _spawn(self, arguments: Sequence[str]) -> int:
+    def _spawn(self, arguments: Sequence[str], folder: Path) -> int:
         files = self.files
         for path in (files.qmp, files.nbd, files.pid):
             path.unlink(missing_ok=True)
         if files.log.exists() and files.log.stat().st_size > _LOG_BYTES_MAX:
             files.log.unlink()
         command = [
-            "/bin/sh", "-c", _LAUNCH, str(self._settings.open_files), _PROGRAM,
+            "/bin/sh", "-c", _LAUNCH, str(folder), str(self._settings.open_files), _PROGRAM,
             "--chardev", f"socket,path={_escaped(files.qmp)},server=on,wait=off,id=qmp0", "--monitor", "chardev=qmp0",
             "--pidfile", str(files.pid), *arguments,
         ]  # fmt: skip

@@ -23,6 +23,8 @@ from openevs.domain.ids import SnapshotId, VolumeId
 from openevs.engine.errors import Broken, Busy, EngineError, Mismatch, Stale, Transient
 from openevs.engine.layers import exports, manifest, tool
 from openevs.engine.layers.core import Core, Volume
+from openevs.engine.layers.cut import Cost
+from openevs.engine.layers.daemon import Daemon
 from openevs.engine.layers.faults import translated
 from openevs.engine.layers.graph import LayerId
 from openevs.engine.layers.manifest import Manifest
@@ -347,8 +349,6 @@ class LayersEngine:
     async def _take(self, volume: Volume, spec: SnapshotSpec) -> None:
         core, was = self._core(), volume.manifest
         served = was.export is not None
-        daemon = await self._serving().ensure_running(volume) if served else None
-        await self._opened().merger.release(volume)
 
         def with_snapshot(made: Manifest) -> Manifest:
             taken = manifest.Snapshot(
@@ -356,14 +356,25 @@ class LayersEngine:
             )
             return msgspec.structs.replace(made, snapshots={**made.snapshots, spec.snapshot_id: taken})
 
-        if daemon is None:
+        if not served:
+            await self._opened().merger.release(volume)
             async with core.graph.shared():
                 made = volume.manifest
                 core.chain(made.head)
                 async with core.fresh_layer(made.size_bytes, made.head) as head:
                     await core.commit(volume, head=head, snapshots=with_snapshot(made).snapshots)
             return
-        cost = await self._serving().push_head(volume, daemon, with_snapshot)
+        cost: Cost | None = None
+
+        async def freeze(daemon: Daemon) -> None:
+            nonlocal cost
+            if spec.snapshot_id not in volume.manifest.snapshots:  # else a daemon died, and its successor has it frozen
+                await self._opened().merger.release(volume)
+                cost = await self._serving().push_head(volume, daemon, with_snapshot)
+
+        await self._serving().with_daemon(volume, freeze)
+        if cost is None:
+            return
         taken = msgspec.structs.replace(
             volume.manifest.snapshots[spec.snapshot_id], cut_pending=False, cut_ms=cost.cut_ms, stall_ms=cost.stall_ms
         )
@@ -383,9 +394,13 @@ class LayersEngine:
         manifest says, and `open` believes the head."""
         core, serving = self._core(), self._serving()
         if volume.manifest.export is not None:
-            daemon = await serving.ensure_running(volume)
-            await self._opened().merger.release(volume)
-            await serving.grow(volume, daemon, size_bytes)
+
+            async def put_larger(daemon: Daemon) -> None:
+                if volume.manifest.size_bytes < size_bytes:
+                    await self._opened().merger.release(volume)
+                    await serving.grow(volume, daemon, size_bytes)
+
+            await serving.with_daemon(volume, put_larger)
             return
         with core.reserving((volume.manifest.head,)):
             await self._opened().merger.release_layers((volume.manifest.head,))

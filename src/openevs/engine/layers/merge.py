@@ -253,7 +253,7 @@ class Merger:
         daemon = Daemon(RunFiles(core.run_folder, key), core.settings)
         try:
             await asyncio.to_thread(core.pool.create_on, top, merge.upper)
-            await daemon.spawn(core.chain_words((top, merge.upper, *core.chain(merge.lower))))
+            await daemon.spawn(core.chain_words((top, merge.upper, *core.chain(merge.lower))), core.pool.layers)
             await self._begin_job(merge, daemon, top, "copy")
             job = await self.serving.wait_job(daemon, "copy", "pending", "concluded")
             if "error" in job:

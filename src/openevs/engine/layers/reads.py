@@ -104,7 +104,10 @@ class Readers:
         words = self._core.chain_words(chain, locks=False)
         export = {"type": "nbd", "id": "e", "node-name": node_name(chain[0]), "name": _EXPORT}
         try:
-            await daemon.spawn([*words, "--nbd-server", unix_server(daemon.files), "--export", json.dumps(export)])
+            await daemon.spawn(
+                [*words, "--nbd-server", unix_server(daemon.files), "--export", json.dumps(export)],
+                self._core.pool.layers,
+            )
             with translated():
                 client = await NbdClient.connect(f"nbd+unix:///{_EXPORT}?socket={daemon.files.nbd}")
         except BaseException:

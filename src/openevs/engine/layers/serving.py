@@ -50,9 +50,11 @@ class Serving:
     async def ensure_running(self, volume: Volume) -> Daemon:
         """Return the volume's daemon: running, connected, and with what the manifest says open."""
         daemon = volume.daemon = volume.daemon or Daemon(volume.files, self._settings)
+        if daemon.connected and not daemon.alive():
+            await daemon.disconnect()
         if volume.watcher is None or volume.watcher.done():
             volume.watcher = asyncio.create_task(self._watch(volume, daemon))
-        if not daemon.connected or volume.unsure:
+        if volume.unsure or not daemon.connected or not daemon.alive():
             volume.unsure = True
             if not daemon.alive():
                 await self._start(volume, daemon)
@@ -65,6 +67,18 @@ class Serving:
                 self.cut_is_made(volume)
         self.tidy(volume)
         return daemon
+
+    async def with_daemon(self, volume: Volume, action: Callable[[Daemon], Awaitable[None]]) -> None:
+        """Do something with the volume's daemon; once more if it dies meanwhile, so it must bear a repeat."""
+        for last in (False, True):
+            try:
+                await action(await self.ensure_running(volume))
+            except (Transient, OutcomeUnknown):
+                daemon = volume.daemon
+                if last or daemon is None or daemon.connected or not await daemon.wait_gone():
+                    raise
+            else:
+                return
 
     async def stop(self, volume: Volume) -> None:
         """End the volume's daemon and all that belongs to it; wants no export in the manifest."""
@@ -223,7 +237,7 @@ class Serving:
             raise Broken(f"volume {manifest.volume_id} is not to be served")
         await asyncio.to_thread(write_key, export, volume.files)
         words = self._core.chain_words(chain, writable=not export.read_only)
-        await daemon.spawn([*words, *server_words(manifest, export, volume.files)])
+        await daemon.spawn([*words, *server_words(manifest, export, volume.files)], self._core.pool.layers)
         if export.transport == "unix":
             volume.files.nbd.chmod(self._settings.socket_mode)
         took_ms = round((time.perf_counter() - start) * 1e3, 1)
