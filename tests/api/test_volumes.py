@@ -1,0 +1,405 @@
+"""Native volumes: what is answered to what, by status, fault and the field that the message names."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from openevs.domain.ids import new_uuid
+from openevs.domain.lifecycle import VOLUME_STATUSES, Move
+from openevs.store.volumes import move_volume
+from openevs.testing.application import Client, Running, running
+
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+GONE = "00000000-0000-4000-8000-000000000000"
+Work = Callable[[Running, Client], Awaitable[None]]
+
+
+def at_work(folder: Path, work: Work, **overrides: str) -> None:
+    """Run `work` as the demo user on an application of its own; `overrides` are settings, `section__name`."""
+
+    async def main() -> None:
+        given = {(name.split("__")[0], name.split("__")[1]): value for name, value in overrides.items()}
+        async with running(folder, overrides=given) as run:
+            await work(run, await run.client())
+
+    asyncio.run(main())
+
+
+def fault(reply: Any) -> tuple[int, str, str]:
+    """Return status, fault name and message of a native refusal, whose body must have nothing else."""
+    ((name, detail),) = reply.json().items()
+    assert detail["code"] == reply.status_code
+    return reply.status_code, name, detail["message"]
+
+
+async def set_status(run: Running, volume_id: str, status: str) -> None:
+    await run.app.db.write(move_volume, volume_id, Move("set", VOLUME_STATUSES, status), NOW)
+
+
+async def ids(client: Client, query: str) -> list[str]:
+    return [row["id"] for row in (await client.get(f"/v3/{{p}}/volumes{query}"))["volumes"]]
+
+
+BASE = set(
+    "id status size availability_zone created_at updated_at name description volume_type snapshot_id source_volid "
+    "metadata links user_id bootable encrypted replication_status consistencygroup_id multiattach attachments".split()
+)
+TENANT = {"os-vol-tenant-attr:tenant_id"}
+HOST = {"os-vol-host-attr:host", "os-vol-mig-status-attr:migstat", "os-vol-mig-status-attr:name_id"}
+V2 = {"os-volume-replication:extended_status", "storage_cluster_id", "volume_image_metadata", "shareable"}
+SHARED = {"shared_targets", "service_uuid"}
+
+
+@pytest.mark.parametrize("api", ["v2", "v3"])
+def test_a_volume_from_its_first_to_its_last_answer(tmp_path: Path, api: str) -> None:
+    async def work(run: Running, client: Client) -> None:
+        base = f"/{api}/{{p}}/volumes"
+        asked = {"size": "2", "name": " n ", "description": None, "metadata": {"k": "v"}, "availability_zone": None}
+        hints = {"OS-SCH-HNT:scheduler_hints": {"dedicated_storage_id": "x"}}
+        made = await client.call("POST", base, {"volume": asked, **hints})
+        assert made.status_code == 202, made.text
+        volume = made.json()["volume"]
+        assert volume.keys() == BASE
+        expected = {"status": "creating", "size": 2, "name": "n", "description": None, "bootable": "false"}
+        assert expected.items() <= volume.items()
+        assert volume["metadata"] == {"k": "v"}
+        assert volume["attachments"] == []
+        assert volume["encrypted"] is volume["multiattach"] is False
+        place = f"{client.project_id}/volumes/{volume['id']}"
+        assert [link["href"] for link in volume["links"]] == [
+            f"http://openevs.test/{api}/{place}",
+            f"http://openevs.test/{place}",
+        ]
+
+        await client.until("volume", volume["id"], "available")
+        one = f"{base}/{volume['id']}"
+        shown = (await client.get(one))["volume"]
+        assert shown.keys() == BASE | TENANT | (HOST | V2 if api == "v2" else set())
+        assert (await client.get(f"{base}/detail"))["volumes"] == [shown]
+        summary = (await client.get(base))["volumes"]
+        assert summary == [{"id": volume["id"], "name": "n", "links": volume["links"]}]
+
+        change = {"display_name": "new", "description": "d", "metadata": {"other": "1"}}
+        changed = await client.call("PUT", one, {"volume": change})
+        assert changed.status_code == 200
+        assert {"name": "new", "description": "d", "metadata": {"other": "1"}}.items() <= changed.json()[
+            "volume"
+        ].items()
+
+        every = f"{one}/metadata"
+        assert (await client.call("POST", every, {"metadata": {"a": "b"}})).json() == {
+            "metadata": {"other": "1", "a": "b"}
+        }
+        assert (await client.call("PUT", every, {"metadata": {"c": "d"}})).json() == {"metadata": {"c": "d"}}
+        assert (await client.call("PUT", f"{every}/c", {"meta": {"c": "e"}})).json() == {"meta": {"c": "e"}}
+        assert (await client.get(f"{every}/c")) == {"meta": {"c": "e"}}
+        gone = await client.call("DELETE", f"{every}/c")
+        assert (gone.status_code, gone.content) == (200, b"")
+        assert fault(await client.call("GET", f"{every}/c"))[:2] == (404, "itemNotFound")
+
+        deleted = await client.call("DELETE", one)
+        assert (deleted.status_code, deleted.content) == (202, b"")
+        await client.until("volume", volume["id"], "gone")
+        for method in ("GET", "DELETE"):
+            status, name, message = fault(await client.call(method, one))
+            assert (status, name) == (404, "itemNotFound")
+            assert volume["id"] in message
+
+    at_work(tmp_path, work)
+
+
+ADMIN = HOST | {"migration_status"}
+LATER = {"group_id"} | SHARED
+BY_VERSION: list[tuple[str, set[str], set[str]]] = [
+    ("3.0", set(), ADMIN),
+    ("3.13", {"group_id"}, ADMIN),
+    ("3.21", {"group_id"}, ADMIN | {"provider_id"}),
+    ("3.50", LATER, ADMIN | {"provider_id"}),
+    ("3.66", LATER | {"volume_type_id", "consumes_quota"}, ADMIN | {"provider_id", "cluster_name"}),
+]
+
+
+def test_fields_by_microversion_and_role(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client) -> None:
+        volume = await client.volume()
+        operator = await run.client("admin")
+        one = f"/v3/{{p}}/volumes/{volume['id']}"
+        for version, member, admin in BY_VERSION:
+            client.version = operator.version = version
+            assert (await client.get(one))["volume"].keys() == BASE | TENANT | member
+            assert (await operator.get(one))["volume"].keys() == BASE | TENANT | member | admin
+
+    at_work(tmp_path, work)
+
+
+REFUSED_CREATES: list[tuple[dict[str, Any], str]] = [
+    ({}, "size"),
+    ({"size": None}, "size"),
+    ({"size": 0}, "size"),
+    ({"size": -1}, "size"),
+    ({"size": "x"}, "size"),
+    ({"size": "-1"}, "size"),
+    ({"size": True}, "size"),
+    ({"size": [1]}, "size"),
+    ({"size": 10**9}, "size"),
+    ({"size": "9" * 5000}, "size"),
+    ({"size": 1, "name": "ä" * 128}, "name"),
+    ({"size": 1, "name": 7}, "name"),
+    ({"size": 1, "description": "x" * 256}, "description"),
+    ({"size": 1, "availability_zone": "moon"}, "availability_zone"),
+    ({"size": 1, "volume_type": "gold"}, "volume_type"),
+    ({"size": 1, "multiattach": True}, "multiattach"),
+    ({"size": 1, "multiattach": "maybe"}, "multiattach"),
+    ({"size": 1, "shareable": "true"}, "multiattach"),
+    ({"size": 1, "count": 2}, "count"),
+    ({"size": 1, "imageRef": GONE}, "imageRef"),
+    ({"size": 1, "image_id": GONE}, "image_id"),
+    ({"size": 1, "backup_id": GONE}, "backup_id"),
+    ({"size": 1, "source_replica": GONE}, "source_replica"),
+    ({"size": 1, "consistencygroup_id": GONE}, "consistencygroup_id"),
+    ({"size": 1, "group_id": GONE}, "group_id"),
+    ({"size": 1, "snapshot_id": GONE, "source_volid": GONE}, "source_volid"),
+    ({"size": 1, "metadata": {"k": None}}, "metadata['k']"),
+    ({"size": 1, "metadata": ["k"]}, "metadata"),
+    ({"size": 1, "metadata": {"readonly": "True"}}, "metadata['readonly']"),
+    ({"size": 1, "metadata": {"__system__encrypted": "1"}}, "metadata['__system__encrypted']"),
+    ({"size": 1, "metadata": {"hw:passthrough": "yes"}}, "metadata['hw:passthrough']"),
+    ({"size": 1, "snapshot_id": GONE, "metadata": {"hw:passthrough": "true"}}, "metadata['hw:passthrough']"),
+]
+
+
+def test_creates_are_refused_by_field(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client) -> None:
+        for body, field in REFUSED_CREATES:
+            status, name, message = fault(await client.call("POST", "/v3/{p}/volumes", {"volume": body}))
+            assert (status, name) == (400, "badRequest"), body
+            assert f"Invalid input for {field}:" in message, (body, message)
+        for source in ("snapshot_id", "source_volid"):
+            reply = await client.call("POST", "/v3/{p}/volumes", {"volume": {"size": 1, source: GONE}})
+            assert fault(reply)[:2] == (404, "itemNotFound")
+        envelopes: tuple[dict[str, Any], ...] = ({}, {"volume": []}, {"volume": {"size": 1}, "beside": 1})
+        for envelope in envelopes:
+            assert fault(await client.call("POST", "/v3/{p}/volumes", envelope))[:2] == (400, "badRequest")
+        # Unknown fields: refused from 3.53 on, as Cinder does.
+        odd = {"volume": {"size": 1, "colour": "red", "snapshot_id": None, "imageRef": None, "metadata": None}}
+        for version, expected in (("3.52", 202), ("3.53", 400)):
+            client.version = version
+            assert (await client.call("POST", "/v3/{p}/volumes", odd)).status_code == expected
+        assert (await client.get("/v3/{p}/volumes?status=error"))["volumes"] == []
+
+    at_work(tmp_path, work)
+
+
+def test_quota_and_sizes(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client) -> None:
+        volume = await client.volume(size=3)
+        snapshot = await client.snapshot(volume["id"])
+        for source in ({"snapshot_id": snapshot["id"]}, {"source_volid": volume["id"]}):
+            smaller = await client.call("POST", "/v3/{p}/volumes", {"volume": {"size": 2, **source}})
+            assert "size" in fault(smaller)[2]
+            same = await client.volume(size=None, **source)  # type: ignore[arg-type]
+            assert same["size"] == 3
+            assert source.items() <= same.items()
+        reply = await client.call("POST", "/v3/{p}/volumes", {"volume": {"size": 1000}})
+        status, name, message = fault(reply)
+        assert (status, name) == (413, "overLimit")
+        assert "gigabytes" in message
+        assert reply.headers["Retry-After"] == "0"
+
+    at_work(tmp_path, work, quotas__gigabytes="100")
+
+
+def test_lists(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client) -> None:
+        a = await client.volume(size=1, name="alpha", metadata={"k": "1", "l": "2"})
+        b = await client.volume(size=3, name="beta", metadata={"k": "1"})
+        c = await client.volume(size=1, name="gamma")
+        action = f"/v3/{{p}}/volumes/{b['id']}/action"
+        assert (await client.call("POST", action, {"os-set_bootable": {"bootable": "True"}})).status_code == 200
+        await set_status(run, c["id"], "error")
+        client.version = "3.60"
+        expected: dict[str, list[dict[str, Any]]] = {
+            "": [c, b, a],
+            "?name=beta": [b],
+            "?status=error": [c],
+            "?bootable=true": [b],
+            "?bootable=False": [c, a],
+            "?size=1": [c, a],
+            "?availability_zone=nova": [c, b, a],
+            "?availability_zone=moon": [],
+            "?metadata={'k':'1'}": [b, a],
+            '?metadata={"k":"1","l":"2"}': [a],
+            "?name~=a&sort=name": [c, b, a],
+            "?sort=size:asc,name:desc": [c, a, b],
+            "?sort_key=name&sort_dir=asc": [a, b, c],
+            "?sort_key=bootable&sort_dir=desc": [b, c, a],
+            f"?marker={c['id']}&limit=1": [b],
+            "?offset=1&limit=1": [b],
+            f"?created_at=gt:{a['created_at']}": [c, b],
+        }
+        for query, rows in expected.items():
+            wanted = [row["id"] for row in rows]
+            found = await ids(client, query)
+            # Two rows that are alike in every key that was asked for are ordered by id.
+            assert (sorted(found) == sorted(wanted)) if "bootable&" in query else (found == wanted), query
+            assert await ids(client, "/detail" + query) == found
+
+        page = await client.get("/v3/{p}/volumes/detail?limit=2&with_count=true&sort=name:asc")
+        assert page["count"] == 3
+        ((link),) = page["volumes_links"]
+        assert link["rel"] == "next"
+        rest = await client.get(link["href"].removeprefix("http://openevs.test"))
+        assert [row["id"] for row in rest["volumes"]] == [c["id"]]
+        assert "volumes_links" not in rest
+
+        for query, field in {
+            "?colour=red": "colour",
+            "?limit=x": "limit",
+            "?limit=-1": "limit",
+            "?marker=x": "marker",
+            "?sort_key=colour": "sort_key",
+            "?sort_dir=up": "sort_dir",
+            "?bootable=perhaps": "bootable",
+            "?size=big": "size",
+            "?metadata=nonsense": "metadata",
+        }.items():
+            status, name, message = fault(await client.call("GET", f"/v3/{{p}}/volumes{query}"))
+            assert (status, name) == (400, "badRequest")
+            assert f"Invalid input for {field}:" in message
+        client.version = "3.30"
+        assert len(await ids(client, "?colour=red")) == 3
+
+    at_work(tmp_path, work)
+
+
+def test_summary(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client) -> None:
+        await client.volume(size=1, metadata={"k": "2"})
+        await client.volume(size=4, metadata={"k": "1"})
+        for version, metadata in (("3.12", {}), ("3.36", {"metadata": {"k": ["1", "2"]}})):
+            client.version = version
+            expected = {"volume-summary": {"total_count": 2, "total_size": 5, **metadata}}
+            assert await client.get("/v3/{p}/volumes/summary") == expected
+        client.version = "3.11"
+        assert (await client.call("GET", "/v3/{p}/volumes/summary")).status_code == 404
+
+    at_work(tmp_path, work)
+
+
+def test_a_page_of_details_costs_one_query_for_all_attachments(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client) -> None:
+        for number in range(6):
+            volume = await client.volume()
+            consumer = {"os-attach": {"mountpoint": "/dev/vdb", "host_name": f"h{number}"}}
+            await client.call("POST", f"/v3/{{p}}/volumes/{volume['id']}/action", consumer)
+        statements: list[str] = []
+        engine = run.app.db._engine
+        sa.event.listen(engine, "before_cursor_execute", lambda *a: statements.append(a[2]))
+        rows = (await client.get("/v3/{p}/volumes/detail"))["volumes"]
+        assert [row["attachments"][0]["host_name"] for row in rows] == [f"h{n}" for n in reversed(range(6))]
+        assert len([text for text in statements if "FROM attachment" in text]) == 1
+
+    at_work(tmp_path, work)
+
+
+DELETABLE = {"available", "error", "error_restoring", "error_extending", "error_managing", "error_rollbacking"}
+
+
+def test_deletes_by_status(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client) -> None:
+        volume = await client.volume()
+        one = f"/v3/{{p}}/volumes/{volume['id']}"
+        for wrong in sorted(VOLUME_STATUSES - DELETABLE):
+            await set_status(run, volume["id"], wrong)
+            status, name, message = fault(await client.call("DELETE", one))
+            assert (status, name) == (400, "badRequest")
+            assert f"its status is {wrong}, but must be available or error" in message
+        for right in sorted(DELETABLE):
+            volume = await client.volume()
+            await set_status(run, volume["id"], right)
+            assert (await client.call("DELETE", f"/v3/{{p}}/volumes/{volume['id']}")).status_code == 202
+
+    at_work(tmp_path, work)
+
+
+def test_cascade_and_force(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client) -> None:
+        volume = await client.volume()
+        snapshot = await client.snapshot(volume["id"])
+        one = f"/v3/{{p}}/volumes/{volume['id']}"
+        status, name, message = fault(await client.call("DELETE", one))
+        assert (status, name) == (400, "badRequest")
+        assert "1 snapshots" in message
+        assert fault(await client.call("DELETE", one + "?cascade=maybe"))[2].startswith("Invalid input for cascade")
+        assert (await client.call("DELETE", one + "?cascade=True")).status_code == 202
+        await client.until("volume", volume["id"], "gone")
+        await client.until("snapshot", snapshot["id"], "gone")
+
+        stuck = await client.volume()
+        await set_status(run, stuck["id"], "uploading")
+        operator = await run.client("admin")
+        one = f"/v3/{{p}}/volumes/{stuck['id']}?force=true"
+        assert fault(await operator.call("DELETE", one))[0] == 400  # before 3.23 there is no force
+        client.version = operator.version = "3.23"
+        assert fault(await client.call("DELETE", one))[:2] == (403, "forbidden")
+        assert (await operator.call("DELETE", one)).status_code == 202
+        await client.until("volume", stuck["id"], "gone")
+
+    at_work(tmp_path, work)
+
+
+def test_updates_are_refused_by_field(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client) -> None:
+        volume = await client.volume(name="n")
+        one = f"/v3/{{p}}/volumes/{volume['id']}"
+        for body, field in (
+            ({}, "volume"),
+            ({"name": "x" * 256}, "name"),
+            ({"description": 1}, "description"),
+            ({"metadata": {"k": 1}}, "metadata['k']"),
+            ({"metadata": {"attached_mode": "rw"}}, "metadata['attached_mode']"),
+            ({"size": 2}, "volume"),
+        ):
+            status, name, message = fault(await client.call("PUT", one, {"volume": body}))
+            assert (status, name) == (400, "badRequest")
+            assert f"Invalid input for {field}:" in message, (body, message)
+        missing = await client.call("PUT", f"/v3/{{p}}/volumes/{GONE}", {"volume": {"name": "x"}})
+        assert fault(missing)[:2] == (404, "itemNotFound")
+        assert (await client.get(one))["volume"]["updated_at"] == volume["updated_at"]
+
+    at_work(tmp_path, work)
+
+
+def test_other_projects_see_nothing(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client) -> None:
+        volume = await client.volume()
+        operator = await run.client("admin", project="admin")
+        assert await ids(operator, "") == []
+        assert await ids(operator, "?all_tenants=1") == [volume["id"]]
+        foreign = await client.call("GET", f"/v3/{new_uuid()}/volumes/{volume['id']}")
+        assert foreign.status_code == 400
+        assert (await client.call("POST", "/v3/{p}/volumes", b"{")).status_code == 400
+        again = [
+            await client.call("POST", "/v3/{p}/volumes", {"volume": {"size": 1}}, X_Client_Token="t") for _ in "12"
+        ]
+        assert again[0].json()["volume"]["id"] == again[1].json()["volume"]["id"]
+        assert len(await ids(client, "")) == 2
+
+    at_work(tmp_path, work)
+
+
+def test_an_error_says_why(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client) -> None:
+        volume = await client.volume()
+        move = Move("set", VOLUME_STATUSES, "error")
+        await run.app.db.write(move_volume, volume["id"], move, NOW, also={"reason": "the pool is full"})
+        shown = (await client.get(f"/v3/{{p}}/volumes/{volume['id']}"))["volume"]
+        assert shown["openevs:reason"] == "the pool is full"
+        assert (await client.get("/v3/{p}/volumes/detail"))["volumes"] == [shown]
+
+    at_work(tmp_path, work)
