@@ -173,6 +173,9 @@ class Identity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     password_hash_mib: Annotated[
         int, Meta(ge=1, le=1024, description="Memory that one password check takes (scrypt): what makes guessing dear.")
     ] = 32
+    access_keys: Annotated[
+        int, Meta(ge=1, description="Access keys (AK/SK) that a user may have; the public cloud allows 2.")
+    ] = 10
 
 
 class Quotas(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

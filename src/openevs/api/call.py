@@ -8,6 +8,7 @@ from starlette.datastructures import Headers, QueryParams
 
 from openevs.domain.model import Caller
 from openevs.identity.embedded import EmbeddedIdentity
+from openevs.identity.port import Grant
 from openevs.service.deps import Deps
 
 Version = tuple[int, int]
@@ -53,6 +54,8 @@ class Call:
     warnings: list[str] = field(default_factory=list)
     """Shown to the client in `Warning` headers."""
     token: str | None = None
+    grant: Grant | None = None
+    """What the caller's token or signature stands for; None where nobody has to show one."""
 
     def at_least(self, minor: int) -> bool:
         """Say whether the request's microversion is 3.`minor` or later."""

@@ -16,6 +16,7 @@ from openevs.domain.errors import (
     Unavailable,
     WrongStatus,
 )
+from openevs.identity.signing import SignatureRefused
 
 
 class HttpRefusal(DomainError):
@@ -123,7 +124,8 @@ def evs_code(error: DomainError) -> tuple[int, str]:
 def refusal(family: Family, error: DomainError, request_id: str) -> Reply:
     """Return the answer to a request that is refused."""
     status = status_of(error)
-    if isinstance(error, Unauthenticated) and family != "iam":
+    # A signature never reaches identity itself: it is the gateway's to judge, whatever is asked for behind it.
+    if isinstance(error, SignatureRefused) or (isinstance(error, Unauthenticated) and family != "iam"):
         return gateway_refusal(str(error), request_id)
     if family == "evs":
         status, code = evs_code(error)

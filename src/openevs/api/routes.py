@@ -12,6 +12,7 @@ from openevs.api.handlers import (
     attachments,
     cloudsnapshots,
     identity_catalog,
+    identity_keys,
     identity_projects,
     identity_roles,
     identity_tokens,
@@ -42,6 +43,7 @@ ROUTES: list[Route] = [
     *identity_users.ROUTES,
     *identity_roles.ROUTES,
     *identity_catalog.ROUTES,
+    *identity_keys.ROUTES,
 ]
 
 

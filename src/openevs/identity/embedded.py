@@ -1,6 +1,7 @@
 """The identity service that comes with OpenEVS: who its use cases are done with, and the verifier of its tokens.
 
-The use cases are functions in `tokens`, `users`, `projects` and `roles`; each takes an `EmbeddedIdentity` first.
+The use cases are functions in `tokens`, `users`, `projects`, `roles` and `access_keys`; each takes an
+`EmbeddedIdentity` first. Signed requests are verified in `signed`.
 A token is 32 random bytes; the database knows only its SHA-256.
 """
 
@@ -12,6 +13,7 @@ from datetime import datetime
 from typing import Concatenate, Final, ParamSpec, TypeVar
 
 from openevs.identity.cache import GrantCache
+from openevs.identity.lockout import Lockout
 from openevs.identity.passwords import Passwords
 from openevs.identity.port import Grant, with_implied
 from openevs.identity.throttle import LoginThrottle
@@ -36,6 +38,7 @@ class EmbeddedIdentity:
         self.clock = clock
         self.passwords = Passwords(settings.password_hash_mib)
         self.throttle = LoginThrottle(settings.login_failures, settings.login_wait_seconds, clock)
+        self.lockout = Lockout(clock)
         self._cache = GrantCache(clock)
 
     async def verify(self, token: str) -> Grant | None:

@@ -32,7 +32,7 @@ class Grant(NamedTuple):
     expires_at: datetime
     issued_at: datetime
     methods: tuple[str, ...]
-    """How the caller proved who they are: `password`, `token`."""
+    """How the caller proved who they are: `password`, `token`, `aksk`."""
     audit_id: str
     """Names the token in records without letting anybody in."""
 

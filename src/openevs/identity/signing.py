@@ -214,7 +214,7 @@ def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-_ACCESS: Final = r"(?P<access>[^/]+)"
+_ACCESS: Final = r"(?P<access>[A-Za-z0-9_.-]{1,64})"
 DIALECTS: Final[dict[tuple[str, str], Dialect]] = {
     ("SDK-HMAC-SHA256", "Access"): Dialect(
         re.compile(rf"{_ACCESS}(?P<scope>)"), _whole_query, bytes.strip, _body_hash, _plain_key

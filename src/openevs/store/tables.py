@@ -256,3 +256,17 @@ token = sa.Table(
     sa.Index("token_by_user", "user_id"),
 )
 """Only the SHA-256 of a token is kept: reading the database does not let anybody in."""
+
+access_key = sa.Table(
+    "access_key",
+    metadata,
+    sa.Column("access", sa.String(32), primary_key=True),
+    sa.Column("secret", sa.String(64), nullable=False),
+    sa.Column("user_id", sa.String(64), sa.ForeignKey("user_account.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("project_id", sa.String(64)),
+    sa.Column("description", sa.String(255), nullable=False),
+    sa.Column("enabled", sa.Boolean, nullable=False),
+    sa.Column("created_at", Instant, nullable=False),
+    sa.Index("access_key_by_user", "user_id", "created_at"),
+)
+"""The secret is kept as it is, unlike a password: an HMAC can only be verified by who has the key itself (ADR 10)."""

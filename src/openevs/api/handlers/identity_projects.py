@@ -15,6 +15,8 @@ from openevs.domain.errors import InvalidInput
 from openevs.identity import projects as service
 from openevs.identity.port import DOMAIN_ID
 from openevs.identity.projects import NewProject, ProjectChanges
+from openevs.identity.signed import METHOD
+from openevs.store.identity.projects import Project
 
 T = TypeVar("T")
 
@@ -28,6 +30,7 @@ async def list_projects(call: Call) -> Reply:
     )
     if not in_the_domain(call) or call.query.get("parent_id", DOMAIN_ID) != DOMAIN_ID or flag_filter(call, "is_domain"):
         projects = []
+    projects = projects or await _of_region(call)
     page, previous, following = _page(call, projects)
     return Reply(collection(call, "projects", [project_view(call, project) for project in page], previous, following))
 
@@ -66,6 +69,17 @@ async def delete_project(call: Call) -> Reply:
     """Delete a project."""
     await service.delete_project(call.identity, await grant_of(call), call.path["project_id"])
     return Reply()
+
+
+async def _of_region(call: Call) -> list[Project]:
+    """Return the project of a region. At the public cloud each region is a project of that name, and its SDK looks it
+    up by `?name=<region>` when a signed request names no project; here it is the one that the access key is for."""
+    grant = await grant_of(call)
+    if METHOD not in grant.methods or grant.project_id is None:
+        return []
+    if call.query.get("name") != call.deps.settings.api.region:
+        return []
+    return [await service.get_project(call.identity, grant, grant.project_id)]
 
 
 def _check_place(body: ProjectCreate | ProjectUpdate) -> None:

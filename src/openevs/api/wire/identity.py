@@ -9,6 +9,7 @@ from openevs.api.wire.times import wire_time
 from openevs.domain.errors import InvalidInput
 from openevs.identity.catalog import Endpoint, Service
 from openevs.identity.port import DOMAIN_ID, DOMAIN_NAME, Grant
+from openevs.store.identity.access_keys import AccessKey
 from openevs.store.identity.projects import Project
 from openevs.store.identity.roles import NamedAssignment, Role
 from openevs.store.identity.users import User
@@ -146,6 +147,18 @@ def endpoint_view(call: Call, endpoint: Endpoint) -> View:
 def region_view(call: Call, region: str) -> View:
     """Return a region."""
     return {"id": region, "description": "", "parent_region_id": None, "links": _self(call, "regions", region)}
+
+
+def credential_view(key: AccessKey, *, secret: bool = False) -> View:
+    """Return an access key as Huawei's IAM does; the secret only right after it was made."""
+    view = {
+        "access": key.access,
+        "user_id": key.user_id,
+        "description": key.description,
+        "status": "active" if key.enabled else "inactive",
+        "create_time": _time(key.created_at),
+    }
+    return {**view, "secret": key.secret} if secret else view
 
 
 def assignment_view(call: Call, named: NamedAssignment, *, names: bool) -> View:

@@ -1,6 +1,6 @@
 """What clients send to the identity API: Keystone v3's bodies, with envelopes, so that errors name whole paths."""
 
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
@@ -139,6 +139,34 @@ class UserUpdateBody(Struct):
     """Body of PATCH users/{id}."""
 
     user: UserUpdate
+
+
+class CredentialCreate(Struct):
+    """A new access key."""
+
+    user_id: str
+    description: str | None = None
+    project_id: str | None = None
+    """Ours: the project of requests that name none; the caller's own if it is left out."""
+
+
+class CredentialCreateBody(Struct):
+    """Body of POST OS-CREDENTIAL/credentials."""
+
+    credential: CredentialCreate
+
+
+class CredentialUpdate(Struct):
+    """Changes of an access key."""
+
+    status: Literal["active", "inactive"] | UnsetType = UNSET
+    description: str | UnsetType | None = UNSET
+
+
+class CredentialUpdateBody(Struct):
+    """Body of PUT OS-CREDENTIAL/credentials/{access}."""
+
+    credential: CredentialUpdate
 
 
 class PasswordChange(Struct):

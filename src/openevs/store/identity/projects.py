@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from openevs.store.database import Tx
-from openevs.store.tables import project, role_assignment, token, user
+from openevs.store.tables import access_key, project, role_assignment, token, user
 
 
 class Project(NamedTuple):
@@ -66,7 +66,7 @@ def update_project(tx: Tx, project_id: str, changes: dict[str, Any]) -> bool:
 
 
 def delete_project(tx: Tx, project_id: str) -> bool:
-    """Delete a project with all that identity keeps of it: assignments, tokens, its being somebody's default.
+    """Delete a project with all that identity keeps of it: assignments, tokens, its being a user's or a key's default.
     Return False when there was none. What other tables hold of the project stays: they do not refer to it."""
     tx.execute(token.delete().where(token.c.project_id == project_id))
     tx.execute(
@@ -75,6 +75,7 @@ def delete_project(tx: Tx, project_id: str) -> bool:
         )
     )
     tx.execute(user.update().where(user.c.default_project_id == project_id).values(default_project_id=None))
+    tx.execute(access_key.update().where(access_key.c.project_id == project_id).values(project_id=None))
     return tx.execute(project.delete().where(project.c.id == project_id)).rowcount == 1
 
 
