@@ -27,6 +27,7 @@ from openevs.operations.catalog import KINDS
 from openevs.operations.kind import Kind
 from openevs.operations.runner import Runner
 from openevs.service.deps import Deps
+from openevs.service.types import ensure_types
 from openevs.settings import Settings
 from openevs.store.database import Database
 from openevs.store.dialect import sqlite_path
@@ -105,6 +106,7 @@ class Application:
         """Make ready to answer. The first start makes an administrator and a project, and writes their credentials.
         Raises EngineError when the pool cannot be used."""
         await self.db.write(migrate)
+        await ensure_types(self.deps)
 
         def keep(made: Bootstrap) -> None:
             write_credentials(self.settings.data_folder, base_url, made)

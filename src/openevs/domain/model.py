@@ -109,6 +109,16 @@ class Operation(NamedTuple):
     finished_at: datetime | None
 
 
+class VolumeType(NamedTuple):
+    """What a volume is made of, as the API names it; the engine is one for all."""
+
+    id: str
+    name: str
+    description: str | None
+    is_public: bool
+    extra_specs: dict[str, str]
+
+
 class ClientToken(NamedTuple):
     """A client's name for one creating request (`X-Client-Token`): repeated, it has its effect once."""
 

@@ -1,7 +1,7 @@
 """What can be asked of quotas. Names and meaning: spec 4.7."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from openevs.domain.errors import InvalidInput
 from openevs.domain.model import Caller
@@ -9,6 +9,8 @@ from openevs.domain.quota import COUNTED, STATED, UNLIMITED
 from openevs.service.deps import Deps
 from openevs.store import quotas as store
 from openevs.store.database import Tx
+
+MOST: Final = 2**31 - 1
 
 
 class Quota(NamedTuple):
@@ -39,15 +41,25 @@ def default_quotas(deps: Deps) -> dict[str, Quota]:
     return {name: Quota(deps.quota_defaults.get(name, UNLIMITED), 0) for name in quota_names(deps)}
 
 
-async def set_quotas(deps: Deps, caller: Caller, project_id: str, limits: Mapping[str, int]) -> dict[str, Quota]:
-    """Set limits of a project (administrators). Raises InvalidInput."""
+async def set_quotas(
+    deps: Deps, caller: Caller, project_id: str, limits: Mapping[str, int], *, check: bool = False
+) -> dict[str, Quota]:
+    """Set limits of a project (administrators); with `check`, none below what is used. Raises InvalidInput."""
     known = quota_names(deps)
     for name, limit in limits.items():
         if name not in known:
-            raise InvalidInput(name, f"there is no such quota; there are {', '.join(known)}.")
-        if limit < UNLIMITED or limit > 2**31 - 1:
-            raise InvalidInput(name, f"{limit} is not a limit: it must be from -1 (none) to {2**31 - 1}.")
-    await deps.db.write(store.set_limits, project_id, limits)
+            raise InvalidInput(name[:64], f"there is no such quota; there are {', '.join(known)}.")
+        if not UNLIMITED <= limit <= MOST:
+            raise InvalidInput(name, f"{limit} is not a limit: it must be from -1 (none) to {MOST}.")
+
+    def set_limits(tx: Tx) -> None:
+        usage = store.usage_of(tx, project_id) if check else {}
+        for name, limit in limits.items():
+            if limit != UNLIMITED and usage.get(name, 0) > limit:
+                raise InvalidInput(name, f"{limit} is less than the {usage[name]} that are in use.")
+        store.set_limits(tx, project_id, limits)
+
+    await deps.db.write(set_limits)
     return await get_quotas(deps, project_id)
 
 

@@ -1,0 +1,185 @@
+"""Quotas, limits, and the small resources: types, zones, extensions, filters."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from openevs.testing.application import Client, Running, running
+
+
+def at_work(folder: Path, work: Callable[[Running, Client, Client], Awaitable[None]], **overrides: str) -> None:
+    """Run `work` with the demo user and an administrator, both on project demo."""
+
+    async def main() -> None:
+        given = {(name.split("__")[0], name.split("__")[1]): value for name, value in overrides.items()}
+        async with running(folder, overrides=given) as run:
+            await work(run, await run.client(), await run.client("admin", project=run.made.demo_project))
+
+    asyncio.run(main())
+
+
+def fault(reply: Any) -> tuple[int, str]:
+    ((name, detail),) = reply.json().items()
+    assert detail["code"] == reply.status_code
+    return reply.status_code, name
+
+
+@pytest.mark.parametrize("api", ["v2", "v3"])
+def test_quotas_are_read_set_and_given_back(tmp_path: Path, api: str) -> None:
+    async def work(run: Running, client: Client, admin: Client) -> None:
+        own = f"/{api}/{{p}}/os-quota-sets/{client.project_id}"
+        plain = (await client.get(own))["quota_set"]
+        assert plain["id"] == client.project_id
+        assert plain["snapshots"] == run.app.settings.quotas.snapshots
+        wanted = {"id", "volumes", "snapshots", "gigabytes", "backups", "backup_gigabytes", "per_volume_gigabytes"}
+        assert wanted | {"volumes_layers", "snapshots_layers", "gigabytes_layers"} <= plain.keys()
+        volume = await client.volume(size=3)
+        await client.snapshot(volume["id"])
+        used = (await client.get(f"{own}?usage=True"))["quota_set"]
+        assert used["volumes"] == {"in_use": 1, "limit": plain["volumes"], "reserved": 0}
+        assert used["gigabytes"]["in_use"] == 6
+        assert used["snapshots_layers"] == {"in_use": 1, "limit": -1, "reserved": 0}
+        changed = await admin.call("PUT", own, {"quota_set": {"snapshots": 1, "volumes": "7", "tenant_id": "x"}})
+        assert changed.status_code == 200
+        assert (changed.json()["quota_set"]["snapshots"], changed.json()["quota_set"]["volumes"]) == (1, 7)
+        refused = await client.call("POST", f"/{api}/{{p}}/snapshots", {"snapshot": {"volume_id": volume["id"]}})
+        assert fault(refused) == (413, "overLimit")
+        assert refused.headers["Retry-After"] == "0"
+        assert refused.json()["overLimit"]["retryAfter"] == "0"
+        assert (await client.get(f"{own}/defaults"))["quota_set"]["snapshots"] == plain["snapshots"]
+        deleted = await admin.call("DELETE", own)
+        assert (deleted.status_code, deleted.content) == (200, b"")
+        assert (await client.get(own))["quota_set"] == plain
+
+    at_work(tmp_path, work)
+
+
+def test_one_type_can_have_a_limit_of_its_own(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client, admin: Client) -> None:
+        own = f"/v3/{{p}}/os-quota-sets/{client.project_id}"
+        await admin.call("PUT", own, {"quota_set": {"gigabytes_layers": 2}})
+        reply = await client.call("POST", "/v3/{p}/volumes", {"volume": {"size": 3}})
+        assert fault(reply) == (413, "overLimit")
+        assert "gigabytes_layers" in reply.json()["overLimit"]["message"]
+        await admin.call("PUT", own, {"quota_set": {"gigabytes_layers": -1}})
+        await client.volume(size=3)
+
+    at_work(tmp_path, work)
+
+
+SETS: list[tuple[Any, int, str]] = [
+    (b"", 400, "body"),
+    ({}, 400, "quota_set"),
+    ({"quota_set": []}, 400, "quota_set"),
+    ({"quota_set": {"colours": 5}}, 400, "colours"),
+    ({"quota_set": {"volumes": "many"}}, 400, "volumes"),
+    ({"quota_set": {"volumes": True}}, 400, "volumes"),
+    ({"quota_set": {"volumes": 1.5}}, 400, "volumes"),
+    ({"quota_set": {"volumes": None}}, 400, "volumes"),
+    ({"quota_set": {"volumes": -2}}, 400, "volumes"),
+    ({"quota_set": {"volumes": 2**31}}, 400, "volumes"),
+    ({"quota_set": {"volumes": 10**30}}, 400, "volumes"),
+    ({"quota_set": {"volumes": 0, "skip_validation": False}}, 400, "volumes"),
+    ({"quota_set": {"volumes": 0}}, 200, ""),
+    ({"quota_set": {"volumes": -1}}, 200, ""),
+    ({"quota_set": {}}, 200, ""),
+]
+
+
+def test_what_cannot_be_set_is_named(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client, admin: Client) -> None:
+        await client.volume()
+        own = f"/v3/{{p}}/os-quota-sets/{client.project_id}"
+        for body, status, named in SETS:
+            reply = await admin.call("PUT", own, body)
+            assert reply.status_code == status, (body, reply.text)
+            if status == 400:
+                assert named in reply.json()["badRequest"]["message"]
+        assert fault(await client.call("GET", f"{own}?usage=perhaps")) == (400, "badRequest")
+
+    at_work(tmp_path, work)
+
+
+def test_a_user_reads_his_own_quotas_and_sets_none(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client, admin: Client) -> None:
+        other = "0" * 32
+        assert fault(await client.call("GET", f"/v3/{{p}}/os-quota-sets/{other}")) == (403, "forbidden")
+        assert fault(await client.call("GET", f"/v3/{{p}}/os-quota-sets/{other}/defaults")) == (403, "forbidden")
+        own = f"/v3/{{p}}/os-quota-sets/{client.project_id}"
+        assert fault(await client.call("PUT", own, {"quota_set": {"volumes": -1}})) == (403, "forbidden")
+        assert fault(await client.call("DELETE", own)) == (403, "forbidden")
+        assert fault(await client.call("GET", "/v3/{p}/os-quota-class-sets/default")) == (403, "forbidden")
+        assert (await admin.get(f"/v3/{{p}}/os-quota-sets/{other}"))["quota_set"]["id"] == other
+        classes = (await admin.get("/v3/{p}/os-quota-class-sets/default"))["quota_class_set"]
+        assert (classes["id"], classes["volumes"]) == ("default", run.app.settings.quotas.volumes)
+
+    at_work(tmp_path, work)
+
+
+def test_limits(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client, admin: Client) -> None:
+        await client.volume(size=2)
+        limits = (await client.get("/v3/{p}/limits"))["limits"]
+        assert limits["rate"] == []
+        assert limits["absolute"] == {
+            "maxTotalVolumes": 10,
+            "maxTotalSnapshots": 10,
+            "maxTotalVolumeGigabytes": 1000,
+            "maxTotalBackups": 10,
+            "maxTotalBackupGigabytes": 1000,
+            "totalVolumesUsed": 1,
+            "totalSnapshotsUsed": 0,
+            "totalGigabytesUsed": 2,
+            "totalBackupsUsed": 0,
+            "totalBackupGigabytesUsed": 0,
+        }
+
+    at_work(tmp_path, work, api__profile="cloud")
+
+
+def test_types_and_places(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client, admin: Client) -> None:
+        for api in ("v2", "v3"):
+            (only,) = (await client.get(f"/{api}/{{p}}/types"))["volume_types"]
+            assert (only["name"], only["is_public"], only["qos_specs_id"]) == ("layers", True, None)
+            assert only["extra_specs"]["RESKEY:availability_zones"] == "nova"
+            for type_id in (only["id"], "default"):
+                assert (await client.get(f"/{api}/{{p}}/types/{type_id}"))["volume_type"] == only
+            specs = f"/{api}/{{p}}/types/{only['id']}/extra_specs"
+            assert (await client.get(specs))["extra_specs"] == only["extra_specs"]
+            assert await client.get(f"{specs}/volume_backend_name") == {"volume_backend_name": "layers"}
+            for path in ("/types/none", "/types/none/extra_specs", f"/types/{only['id']}/extra_specs/none"):
+                assert fault(await client.call("GET", f"/{api}/{{p}}{path}")) == (404, "itemNotFound")
+            zones = await client.get(f"/{api}/{{p}}/os-availability-zone")
+            assert zones == {"availabilityZoneInfo": [{"zoneName": "nova", "zoneState": {"available": True}}]}
+            extensions = (await client.get(f"/{api}/{{p}}/extensions"))["extensions"]
+            assert extensions[0].keys() == {"alias", "name", "description", "updated", "links"}
+            shown = await client.get(f"/{api}/{{p}}/extensions/os-snapshot-actions")
+            assert shown["extension"] in extensions
+            assert fault(await client.call("GET", f"/{api}/{{p}}/extensions/none")) == (404, "itemNotFound")
+        assert fault(await client.call("GET", "/v3/{p}/resource_filters")) == (404, "itemNotFound")
+        client.version = "3.31"
+        both = (await client.get("/v3/{p}/resource_filters"))["resource_filters"]
+        assert {entry["resource"] for entry in both} == {"volume", "snapshot"}
+        (one,) = (await client.get("/v3/{p}/resource_filters?resource=snapshot"))["resource_filters"]
+        assert {"name", "status", "volume_id", "name~"} <= set(one["filters"])
+
+    at_work(tmp_path, work)
+
+
+def test_the_type_is_made_once(tmp_path: Path) -> None:
+    seen: list[str] = []
+
+    async def main() -> None:
+        password: str | None = None
+        for _ in range(2):
+            async with running(tmp_path) as run:
+                password = password or run.made.demo_password
+                client = await run.client("demo", password=password, project="demo")
+                seen.append((await client.get("/v3/{p}/types"))["volume_types"][0]["id"])
+
+    asyncio.run(main())
+    assert len(set(seen)) == 1
