@@ -1,0 +1,237 @@
+"""Actions on volumes: from which statuses each is possible, what it leads to, and what is refused by name."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from openevs.domain.lifecycle import VOLUME_STATUSES, Move
+from openevs.store.volumes import move_volume
+from openevs.testing.application import Client, Running, running
+
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+GONE = "00000000-0000-4000-8000-000000000000"
+ATTACH = {"mountpoint": "/dev/vdb", "host_name": "h"}
+Work = Callable[[Running, Client], Awaitable[None]]
+
+
+def at_work(folder: Path, work: Work) -> None:
+    """Run `work` as the demo user on an application of its own."""
+
+    async def main() -> None:
+        async with running(folder) as run:
+            await work(run, await run.client())
+
+    asyncio.run(main())
+
+
+def fault(reply: Any) -> tuple[int, str, str]:
+    ((name, detail),) = reply.json().items()
+    assert detail["code"] == reply.status_code
+    return reply.status_code, name, detail["message"]
+
+
+async def act(client: Client, volume_id: str, action: str, content: Any = None, api: str = "v3") -> Any:
+    return await client.call("POST", f"/{api}/{{p}}/volumes/{volume_id}/action", {action: content})
+
+
+async def set_status(run: Running, volume_id: str, status: str) -> None:
+    await run.app.db.write(move_volume, volume_id, Move("set", VOLUME_STATUSES, status), NOW)
+
+
+async def status_of(client: Client, volume_id: str) -> str:
+    return str((await client.get(f"/v3/{{p}}/volumes/{volume_id}"))["volume"]["status"])
+
+
+# action, content, microversion, statuses it is possible from, the status it leads to
+MOVES: list[tuple[str, Any, str, set[str], str]] = [
+    ("os-reserve", None, "3.0", {"available"}, "attaching"),
+    ("os-unreserve", {}, "3.0", {"attaching"}, "available"),
+    ("os-begin_detaching", None, "3.0", {"in-use"}, "detaching"),
+    ("os-roll_detaching", {}, "3.0", {"detaching"}, "in-use"),
+    ("os-detach", {}, "3.0", {"in-use", "detaching", "error_detaching"}, "available"),
+    ("os-update_readonly_flag", {"readonly": "false"}, "3.0", {"available"}, "available"),
+    ("os-extend", {"new_size": 2}, "3.41", {"available"}, "extending"),
+]
+
+
+def test_from_which_statuses(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client) -> None:
+        volume_id = (await client.volume())["id"]
+        for action, content, version, possible, leads_to in MOVES:
+            client.version = version
+            for wrong in sorted(VOLUME_STATUSES - possible):
+                await set_status(run, volume_id, wrong)
+                status, name, message = fault(await act(client, volume_id, action, content))
+                assert (status, name) == (400, "badRequest"), (action, wrong)
+                assert f"its status is {wrong}, but must be {' or '.join(sorted(possible))}" in message
+            for right in sorted(possible):
+                await set_status(run, volume_id, right)
+                assert (await act(client, volume_id, action, content)).status_code == 202
+                if leads_to != "extending":
+                    assert await status_of(client, volume_id) == leads_to
+        # One that was attached by status alone is there to be attached once.
+        await client.until("volume", volume_id, "available")
+        for right in ("attaching", "available"):
+            await set_status(run, volume_id, right)
+            assert (await act(client, volume_id, "os-attach", ATTACH, api="v2")).status_code == 202
+            assert fault(await act(client, volume_id, "os-attach", ATTACH))[:2] == (400, "badRequest")
+            assert (await act(client, volume_id, "os-detach", None, api="v2")).status_code == 202
+
+    at_work(tmp_path, work)
+
+
+def test_extending(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client) -> None:
+        volume_id = (await client.volume(size=2))["id"]
+        for content, field in (
+            ({}, "new_size"),
+            ({"new_size": 1}, "new_size"),
+            ({"new_size": 2}, "new_size"),
+            ({"new_size": "big"}, "new_size"),
+            ({"new_size": None}, "new_size"),
+            ({"new_size": 10**9}, "size"),
+            ({"new_size": 3, "more": 1}, "os-extend"),
+            (None, "os-extend"),
+        ):
+            status, name, message = fault(await act(client, volume_id, "os-extend", content))
+            assert (status, name) == (400, "badRequest")
+            assert f"Invalid input for {field}:" in message
+        assert await status_of(client, volume_id) == "available"
+        assert (await act(client, volume_id, "os-extend", {"new_size": 3})).status_code == 202
+        assert (await client.until("volume", volume_id, "available"))["size"] == 3
+        assert (await act(client, volume_id, "os-attach", ATTACH)).status_code == 202
+        client.version = "3.41"
+        assert "must be available" in fault(await act(client, volume_id, "os-extend", {"new_size": 4}))[2]
+        client.version = "3.42"
+        assert (await act(client, volume_id, "os-extend", {"new_size": "4"})).status_code == 202
+        assert (await client.until("volume", volume_id, "in-use"))["size"] == 4
+
+    at_work(tmp_path, work)
+
+
+REFUSED: list[tuple[str, Any, str]] = [
+    ("os-attach", {"host_name": "h"}, "Invalid input for mountpoint: it is required"),
+    ("os-attach", {"mountpoint": " ", "host_name": "h"}, "Invalid input for mountpoint:"),
+    ("os-attach", {"mountpoint": "/dev/vdb"}, "Invalid input for os-attach:"),
+    ("os-attach", {"mountpoint": "/dev/vdb", "instance_uuid": "vm"}, "Invalid input for instance_uuid:"),
+    ("os-attach", {**ATTACH, "mode": "rx"}, "Invalid input for mode:"),
+    ("os-attach", {**ATTACH, "host_name": "h" * 256}, "Invalid input for host_name:"),
+    ("os-detach", {"attachment_id": 1}, "Invalid input for attachment_id:"),
+    ("os-initialize_connection", {}, "Invalid input for connector:"),
+    ("os-initialize_connection", {"connector": None}, "Invalid input for connector:"),
+    ("os-initialize_connection", {"connector": {"transport": "rbd"}}, "Invalid input for connector.transport:"),
+    ("os-initialize_connection", {"connector": {"mode": "x"}}, "Invalid input for connector.mode:"),
+    ("os-set_bootable", {}, "Invalid input for bootable:"),
+    ("os-set_bootable", {"bootable": "perhaps"}, "Invalid input for bootable:"),
+    ("os-update_readonly_flag", {"readonly": None}, "Invalid input for readonly:"),
+    ("revert", {}, "Invalid input for snapshot_id:"),
+    ("os-nothing", {}, "no such action: 'os-nothing'"),
+    ("os-reimage", {"image_id": GONE}, "no such action: 'os-reimage'"),  # before 3.68
+    ("os-retype", {"new_type": "x"}, "os-retype is not supported: there is one volume type"),
+    (
+        "os-volume_upload_image",
+        {"image_name": "x"},
+        "os-volume_upload_image is not supported: this service has no images",
+    ),
+    ("os-set_image_metadata", {"metadata": {}}, "os-set_image_metadata is not supported"),
+    ("os-unset_image_metadata", {"key": "k"}, "os-unset_image_metadata is not supported"),
+]
+ADMIN_REFUSED: list[tuple[str, Any, str]] = [
+    ("os-migrate_volume", {"host": "h"}, "os-migrate_volume is not supported: there is one storage host"),
+    ("os-migrate_volume_completion", {"new_volume": GONE}, "os-migrate_volume_completion is not supported"),
+    ("os-unmanage", {}, "os-unmanage is not supported"),
+    ("os-reset_status", {}, "Invalid input for os-reset_status:"),
+    ("os-reset_status", {"status": "happy"}, "Invalid input for status:"),
+    ("os-reset_status", {"status": "deleting"}, "Invalid input for status:"),
+    ("os-reset_status", {"status": "in-use"}, "Invalid input for status:"),
+    ("os-force_detach", {"attachment_id": GONE}, "Invalid input for attachment_id:"),
+]
+
+
+def test_refusals_by_name(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client) -> None:
+        volume_id = (await client.volume())["id"]
+        operator = await run.client("admin")
+        client.version = "3.67"
+        for actor, rows in ((client, REFUSED), (operator, ADMIN_REFUSED)):
+            for action, content, text in rows:
+                status, name, message = fault(await act(actor, volume_id, action, content))
+                assert (status, name) == (400, "badRequest"), action
+                assert text in message, (action, message)
+        client.version = "3.71"
+        assert "os-reimage is not supported" in fault(await act(client, volume_id, "os-reimage", {"image_id": GONE}))[2]
+        for action, content, _ in ADMIN_REFUSED:
+            status, name, message = fault(await act(client, volume_id, action, content))
+            assert (status, name) == (403, "forbidden")
+            assert action in message
+        url = f"/v3/{{p}}/volumes/{volume_id}/action"
+        for body in (b"", b"[]", b"{}", b'{"os-reserve":null,"os-unreserve":null}'):
+            assert fault(await client.call("POST", url, body))[:2] == (400, "badRequest")
+        for action, content in (("os-reserve", None), ("os-attach", ATTACH), ("os-retype", {}), ("os-detach", {})):
+            assert fault(await act(client, GONE, action, content))[:2] == (404, "itemNotFound")
+        shown = await act(client, volume_id, "os-show_image_metadata")
+        assert (shown.status_code, shown.json()) == (200, {"metadata": {}})
+        assert await status_of(client, volume_id) == "available"
+
+    at_work(tmp_path, work)
+
+
+def test_revert(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client) -> None:
+        volume_id = (await client.volume())["id"]
+        older = (await client.snapshot(volume_id))["id"]
+        newest = (await client.snapshot(volume_id))["id"]
+        foreign = (await client.snapshot((await client.volume())["id"]))["id"]
+        client.version = "3.39"
+        assert "no such action" in fault(await act(client, volume_id, "revert", {"snapshot_id": newest}))[2]
+        client.version = "3.40"
+        for snapshot_id in (older, foreign):
+            status, name, message = fault(await act(client, volume_id, "revert", {"snapshot_id": snapshot_id}))
+            assert (status, name) == (400, "badRequest")
+            assert "Invalid input for snapshot_id:" in message
+        assert fault(await act(client, volume_id, "revert", {"snapshot_id": GONE}))[:2] == (404, "itemNotFound")
+        for wrong in sorted(VOLUME_STATUSES - {"available"}):
+            await set_status(run, volume_id, wrong)
+            status, name, message = fault(await act(client, volume_id, "revert", {"snapshot_id": newest}))
+            assert (status, name) == (409, "conflictingRequest")
+            assert f"its status is {wrong}, but must be available" in message
+        await set_status(run, volume_id, "available")
+        assert (await act(client, volume_id, "revert", {"snapshot_id": newest})).status_code == 202
+        await client.until("volume", volume_id, "available")
+        await client.until("snapshot", newest, "available")
+        assert (await act(client, volume_id, "os-extend", {"new_size": 2})).status_code == 202
+        await client.until("volume", volume_id, "available")
+        assert "equal sizes" in fault(await act(client, volume_id, "revert", {"snapshot_id": newest}))[2]
+
+    at_work(tmp_path, work)
+
+
+def test_what_administrators_do(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client) -> None:
+        volume_id = (await client.volume())["id"]
+        operator = await run.client("admin")
+        for content, expected in (
+            ({"status": "ERROR"}, "error"),
+            ({"status": "available", "migration_status": "none"}, "available"),
+            ({"attach_status": "detached"}, "available"),
+        ):
+            assert (await act(operator, volume_id, "os-reset_status", content)).status_code == 202
+            assert await status_of(client, volume_id) == expected
+        assert (await act(client, volume_id, "os-attach", ATTACH)).status_code == 202
+        assert (await act(operator, volume_id, "os-reset_status", {"status": "in-use"})).status_code == 202
+        assert "detach it first" in fault(await act(operator, volume_id, "os-force_delete", {}))[2]
+        assert (await act(operator, volume_id, "os-force_detach", {"connector": {}})).status_code == 202
+        await set_status(run, volume_id, "uploading")
+        assert (await act(operator, volume_id, "os-force_delete", {})).status_code == 202
+        await client.until("volume", volume_id, "gone")
+
+        volume_id = (await client.volume())["id"]
+        for value in (True, "false"):
+            done = await act(client, volume_id, "os-set_bootable", {"bootable": value})
+            assert (done.status_code, done.content) == (200, b"")
+            shown = (await client.get(f"/v3/{{p}}/volumes/{volume_id}"))["volume"]["bootable"]
+            assert shown == str(value).lower()
+
+    at_work(tmp_path, work)
