@@ -3,6 +3,7 @@
 `Application` is one running OpenEVS; nothing here has module-level state, so tests run several side by side.
 """
 
+import asyncio
 import fcntl
 import os
 from collections.abc import Callable, Mapping
@@ -26,6 +27,7 @@ from openevs.observe.metrics import Metrics
 from openevs.operations.catalog import KINDS
 from openevs.operations.kind import Kind
 from openevs.operations.runner import Runner
+from openevs.operations.sweeps import Sweeper
 from openevs.service.deps import Deps
 from openevs.service.types import ensure_types
 from openevs.settings import Settings
@@ -91,6 +93,8 @@ class Application:
         )
         self.identity = EmbeddedIdentity(self.db, settings.identity, clock)
         self.runner = Runner(self.db, self.engine, kinds, clock, node, settings.operations, self.metrics.operation)
+        self.sweeper = Sweeper(self.db, self.engine, clock, settings)
+        self._sweeping: asyncio.Task[None] | None = None
         self.deps = Deps(
             db=self.db,
             clock=clock,
@@ -114,10 +118,14 @@ class Application:
         made = await bootstrap(self.db, self.settings.identity, self.clock, keep)
         await self.engine.open()
         await self.runner.start()
+        self._sweeping = asyncio.create_task(self.sweeper.run(self.metrics))
         return made
 
     async def stop(self) -> None:
         """Finish what can be finished at once, and let go; volumes that are being served go on being served."""
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            await asyncio.wait({self._sweeping})
         await self.runner.stop()
         try:
             await self.engine.close()

@@ -154,6 +154,16 @@ class Operations(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sweep_seconds: Annotated[
         float, Meta(gt=0, description="Pause between two comparisons of storage with the database.")
     ] = 300.0
+    keep_days: Annotated[
+        float,
+        Meta(
+            gt=0,
+            description="How long finished operations are kept. What a sweep may delete it must find here, so rather longer than anybody is away.",
+        ),
+    ] = 30.0
+    keep_events_days: Annotated[
+        float, Meta(gt=0, description="How long the history of resources is kept: a quarter, for whoever looks back.")
+    ] = 90.0
 
 
 class Identity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,0 +1,73 @@
+"""What a comparison of the database with storage asks of the database."""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from openevs.store.database import Tx
+from openevs.store.operations import OPEN
+from openevs.store.tables import attachment, operation, operation_claim, snapshot, volume
+
+NOT_YET_OR_NO_MORE = ("creating", "deleting", "error", "error_deleting")
+"""Statuses in which a row need have nothing on storage."""
+
+
+class StoredRow(NamedTuple):
+    """A row that something on storage belongs to."""
+
+    id: str
+    kind: str
+    """`volume` or `snapshot`."""
+    status: str
+    size_gib: int
+
+    @property
+    def promises(self) -> bool:
+        """Say whether its object must be on storage."""
+        return self.status not in NOT_YET_OR_NO_MORE
+
+
+def stored_rows(tx: Tx) -> dict[str, StoredRow]:
+    """Return every volume and snapshot there is a row of, by id."""
+    found: dict[str, StoredRow] = {}
+    for table in (volume, snapshot):
+        columns = (table.c.id, sa.literal(table.name), table.c.status, table.c.size_gib)
+        found |= {row[0]: StoredRow._make(row) for row in tx.execute(sa.select(*columns))}
+    return found
+
+
+def finished_about(tx: Tx, object_ids: Iterable[str]) -> set[str]:
+    """Return those ids that a finished operation made, changed or deleted: as its resource, or, for a volume made from
+    another one, as the snapshot it took in passing."""
+    wanted = set(object_ids)
+    if not wanted:
+        return set()
+    passing = operation.c.input["passing_snapshot_id"].as_string()
+    query = sa.select(operation.c.resource_id, passing).where(operation.c.finished_at.is_not(None))
+    query = query.where(sa.or_(operation.c.resource_id.in_(wanted), passing.in_(wanted)))
+    return wanted & {object_id for row in tx.execute(query) for object_id in row}
+
+
+def in_open_input(tx: Tx, object_ids: Iterable[str]) -> set[str]:
+    """Return those ids that an open operation is still making in passing."""
+    passing = operation.c.input["passing_snapshot_id"].as_string()
+    found = set(tx.execute(sa.select(passing).where(operation.c.state.in_(OPEN), passing.is_not(None))).scalars())
+    return found & set(object_ids)
+
+
+def unwanted_exports(tx: Tx, volume_ids: Sequence[str]) -> list[str]:
+    """Return those of these volumes that no attachment and no open operation asks to be served. A volume that this
+    database has never known is none of them: somebody else may have it."""
+    ours = {row_id for row_id in stored_rows(tx) if row_id in set(volume_ids)} | finished_about(tx, volume_ids)
+    attached = set(tx.execute(sa.select(attachment.c.volume_id)).scalars())
+    claimed = sa.select(operation_claim.c.resource_id).where(operation_claim.c.resource_kind == "volume")
+    return sorted(ours - attached - set(tx.execute(claimed).scalars()))
+
+
+def transitional_without_operation(tx: Tx, kind: str, statuses: Iterable[str]) -> list[tuple[str, str]]:
+    """Return (id, status) of the rows in one of these statuses that no open operation is about."""
+    table = {"volume": volume, "snapshot": snapshot}[kind]
+    claimed = sa.exists().where(operation_claim.c.resource_id == table.c.id, operation_claim.c.resource_kind == kind)
+    query = sa.select(table.c.id, table.c.status).where(table.c.status.in_(sorted(statuses)), ~claimed)
+    return [(row.id, row.status) for row in tx.execute(query.order_by(table.c.id))]

@@ -1,0 +1,341 @@
+"""How each kind of operation is set up and started, and what must hold when it has ended.
+
+`SCENARIOS` is the table from which every test of operations is made. A kind of the catalog that is not in it is a
+failed test, not a kind without tests.
+"""
+
+import contextlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from openevs.domain.errors import Unavailable
+from openevs.service import attachments, reverting, snapshots, volumes
+from openevs.service.attachments import NewAttachment
+from openevs.service.connections import read_connector
+from openevs.service.snapshots import NewSnapshot
+from openevs.service.volumes import NewVolume
+from openevs.store.attachments import attachments_of_one
+from tests.operations.stage import Stage
+
+Act = Callable[[Stage], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One way in which a kind of operation is used."""
+
+    kind: str
+    name: str
+    prepare: Act
+    start: Act
+    succeeded: Act
+    failed: Act
+    """What must hold after the operation has failed for good."""
+    after_failure: Literal["undone", "retried by force", "forward only"]
+    kept: str | None = None
+    """Name of a volume that clients may write to when the operation has succeeded."""
+
+    def __str__(self) -> str:
+        return f"{self.kind}-{self.name}"
+
+
+async def nothing(stage: Stage) -> None:
+    """Set up nothing."""
+
+
+async def add_volume(stage: Stage, name: str, text: str) -> None:
+    """Make a volume with some bytes."""
+    made = await volumes.create_volume(stage.deps, stage.caller, NewVolume(1, name))
+    stage.things[name] = made.id
+    await stage.settled()
+    await stage.write(name, text)
+
+
+async def add_snapshot(stage: Stage, name: str, of: str) -> None:
+    """Make a snapshot."""
+    made = await snapshots.create_snapshot(stage.deps, stage.caller, NewSnapshot(stage.things[of], name))
+    stage.things[name] = made.id
+    await stage.settled()
+
+
+async def one_volume(stage: Stage) -> None:
+    """A volume."""
+    await add_volume(stage, "volume", "present")
+
+
+async def volume_with_past(stage: Stage) -> None:
+    """A volume with a snapshot, written to since."""
+    await add_volume(stage, "volume", "past")
+    await add_snapshot(stage, "snapshot", "volume")
+    await stage.write("volume", "present")
+
+
+# Making ---------------------------------------------------------------------------------------------------------
+
+
+async def new_volume(stage: Stage, **source: str) -> None:
+    """Ask for a volume."""
+    made = await volumes.create_volume(stage.deps, stage.caller, NewVolume(2, "new", **source))  # type: ignore[arg-type]
+    stage.things["new"] = made.id
+
+
+async def new_volume_from_snapshot(stage: Stage) -> None:
+    """Ask for a volume from a snapshot."""
+    await new_volume(stage, snapshot_id=stage.things["snapshot"])
+
+
+async def new_volume_from_volume(stage: Stage) -> None:
+    """Ask for a volume from a volume."""
+    await new_volume(stage, source_volid=stage.things["volume"])
+
+
+def volume_made(text: str) -> Act:
+    """Return the check that the new volume is there with these bytes."""
+
+    async def check(stage: Stage) -> None:
+        row = await stage.volume("new")
+        assert row is not None
+        assert (row.status, row.size_gib, row.reason) == ("available", 2, None)
+        assert await stage.read("new") == text
+
+    return check
+
+
+async def volume_not_made(stage: Stage) -> None:
+    """The row says why; nothing is on storage; deleting it works."""
+    row = await stage.volume("new")
+    assert row is not None
+    assert (row.status, bool(row.reason)) == ("error", True)
+    assert row.id not in (await stage.objects()).volumes
+    await volumes.delete_volume(stage.deps, stage.caller, row.id, cascade=False)
+    await stage.settled()
+    assert await stage.volume("new") is None
+
+
+async def new_snapshot(stage: Stage) -> None:
+    """Ask for a snapshot."""
+    made = await snapshots.create_snapshot(stage.deps, stage.caller, NewSnapshot(stage.things["volume"], "new"))
+    stage.things["new"] = made.id
+
+
+async def snapshot_made(stage: Stage) -> None:
+    """The new snapshot has the bytes of the moment."""
+    row = await stage.snapshot("new")
+    assert row is not None
+    assert (row.status, row.progress, row.reason) == ("available", "100%", None)
+    assert row.taken_at == (await stage.objects()).snapshots[row.id].taken_at
+    assert await stage.read("new") == "present"
+
+
+async def snapshot_not_made(stage: Stage) -> None:
+    """The row says why; nothing is on storage; deleting it works."""
+    row = await stage.snapshot("new")
+    assert row is not None
+    assert (row.status, bool(row.reason)) == ("error", True)
+    assert row.id not in (await stage.objects()).snapshots
+    await snapshots.delete_snapshot(stage.deps, stage.caller, row.id)
+    await stage.settled()
+    assert await stage.snapshot("new") is None
+
+
+# Deleting -------------------------------------------------------------------------------------------------------
+
+
+async def delete_snapshot(stage: Stage) -> None:
+    """Ask for the deletion of the snapshot."""
+    await snapshots.delete_snapshot(stage.deps, stage.caller, stage.things["snapshot"])
+
+
+async def snapshot_deleted(stage: Stage) -> None:
+    """The snapshot is gone, the volume is not."""
+    assert await stage.snapshot("snapshot") is None
+    assert stage.things["snapshot"] not in (await stage.objects()).snapshots
+    assert await stage.read("volume") == "present"
+
+
+async def snapshot_not_deleted(stage: Stage) -> None:
+    """The row says why, and an administrator's force deletes it."""
+    row = await stage.snapshot("snapshot")
+    assert row is not None
+    assert (row.status, bool(row.reason)) == ("error_deleting", True)
+    await snapshots.force_delete_snapshot(stage.deps, stage.caller, row.id)
+    await stage.settled()
+    await snapshot_deleted(stage)
+
+
+async def delete_volume(stage: Stage) -> None:
+    """Ask for the deletion of the volume with its snapshots."""
+    await volumes.delete_volume(stage.deps, stage.caller, stage.things["volume"], cascade=True)
+
+
+async def volume_deleted(stage: Stage) -> None:
+    """Volume and snapshots are gone."""
+    assert await stage.volume("volume") is None
+    objects = await stage.objects()
+    assert (objects.volumes, objects.snapshots) == ({}, {})
+
+
+async def volume_not_deleted(stage: Stage) -> None:
+    """The rows say why, and an administrator's force deletes them."""
+    row, past = await stage.volume("volume"), await stage.snapshot("snapshot")
+    assert row is not None
+    assert past is not None
+    assert (row.status, past.status) == ("error_deleting", "error_deleting")
+    assert row.reason
+    assert past.reason
+    await volumes.delete_volume(stage.deps, stage.caller, row.id, cascade=True, force=True)
+    await stage.settled()
+    await volume_deleted(stage)
+
+
+# Changing -------------------------------------------------------------------------------------------------------
+
+
+async def extend_volume(stage: Stage) -> None:
+    """Ask for a larger volume."""
+    await volumes.extend_volume(stage.deps, stage.caller, stage.things["volume"], 3, attached=False)
+
+
+async def volume_extended(stage: Stage) -> None:
+    """The volume is larger."""
+    row = await stage.volume("volume")
+    assert row is not None
+    assert (row.status, row.size_gib, row.reason) == ("available", 3, None)
+
+
+async def volume_not_extended(stage: Stage) -> None:
+    """The volume is as it was, and says why."""
+    row = await stage.volume("volume")
+    assert row is not None
+    assert (row.status, row.size_gib, bool(row.reason)) == ("error_extending", 1, True)
+    assert await stage.read("volume") == "present"
+
+
+async def rollback_volume(stage: Stage) -> None:
+    """Ask for EVS's roll-back."""
+    await snapshots.rollback_snapshot(stage.deps, stage.caller, stage.things["snapshot"], stage.things["volume"])
+
+
+async def revert_volume(stage: Stage) -> None:
+    """Ask for Cinder's revert."""
+    await reverting.revert_volume(stage.deps, stage.caller, stage.things["volume"], stage.things["snapshot"])
+
+
+async def volume_reverted(stage: Stage) -> None:
+    """The volume is available, and so is the snapshot."""
+    row, past = await stage.volume("volume"), await stage.snapshot("snapshot")
+    assert row is not None
+    assert past is not None
+    assert (row.status, row.reason, past.status) == ("available", None, "available")
+
+
+def volume_not_reverted(status: str) -> Act:
+    """Return the check that the volume has its bytes of before, and says why."""
+
+    async def check(stage: Stage) -> None:
+        row, past = await stage.volume("volume"), await stage.snapshot("snapshot")
+        assert row is not None
+        assert past is not None
+        assert (row.status, bool(row.reason), past.status) == (status, True, "available")
+
+    return check
+
+
+# Connecting -----------------------------------------------------------------------------------------------------
+
+
+async def connect_volume(stage: Stage) -> None:
+    """Ask for an attachment with a connection."""
+    wish = read_connector({"host": "client"})
+    new = NewAttachment(stage.things["volume"], None, None, wish, complete=True)
+    with contextlib.suppress(Unavailable):  # raised when the operation has failed, which is for the test to see
+        stage.things["attachment"] = (await attachments.create_attachment(stage.deps, stage.caller, new)).id
+
+
+async def attached_volume(stage: Stage) -> None:
+    """A volume with an attachment that is connected."""
+    await add_volume(stage, "volume", "present")
+    await connect_volume(stage)
+
+
+async def volume_connected(stage: Stage) -> None:
+    """The volume is in use, and the attachment says where it is served."""
+    row = await stage.volume("volume")
+    assert row is not None
+    (attachment,) = stage.deps.db.read_now(attachments_of_one, row.id)
+    assert (row.status, attachment.status) == ("in-use", "attached")
+    served = stage.storage.exports[row.id].facts
+    assert attachment.connection_info is not None
+    assert attachment.connection_info["data"]["socket_path"] == served.socket_path
+
+
+async def volume_not_connected(stage: Stage) -> None:
+    """All is as before the request."""
+    row = await stage.volume("volume")
+    assert row is not None
+    assert row.status == "available"
+    assert stage.deps.db.read_now(attachments_of_one, row.id) == []
+    assert row.id not in stage.storage.exports
+
+
+async def disconnect_volume(stage: Stage) -> None:
+    """Ask for the end of the attachment."""
+    with contextlib.suppress(Unavailable):
+        await attachments.delete_attachment(stage.deps, stage.caller, stage.things["attachment"])
+
+
+async def volume_not_disconnected(stage: Stage) -> None:
+    """The volume says why, and asking again works."""
+    row = await stage.volume("volume")
+    assert row is not None
+    assert (row.status, bool(row.reason)) == ("error_detaching", True)
+    await attachments.delete_attachment(stage.deps, stage.caller, stage.things["attachment"])
+    await volume_not_connected(stage)
+
+
+SCENARIOS = (
+    Scenario(
+        "connect_volume", "attach", one_volume, connect_volume, volume_connected, volume_not_connected, "undone",
+        kept="volume",
+    ),
+    Scenario(
+        "disconnect_volume", "detach", attached_volume, disconnect_volume,
+        volume_not_connected, volume_not_disconnected, "forward only", kept="volume",
+    ),
+    Scenario(
+        "create_volume", "empty", nothing, new_volume, volume_made(""), volume_not_made, "undone", kept="new"
+    ),
+    Scenario(
+        "create_volume", "from_snapshot", volume_with_past, new_volume_from_snapshot,
+        volume_made("past"), volume_not_made, "undone", kept="new",
+    ),
+    Scenario(
+        "create_volume", "from_volume", one_volume, new_volume_from_volume,
+        volume_made("present"), volume_not_made, "undone", kept="new",
+    ),
+    Scenario(
+        "create_snapshot", "of_volume", one_volume, new_snapshot, snapshot_made, snapshot_not_made, "undone",
+        kept="volume",
+    ),
+    Scenario(
+        "delete_snapshot", "only_one", volume_with_past, delete_snapshot,
+        snapshot_deleted, snapshot_not_deleted, "retried by force", kept="volume",
+    ),
+    Scenario(
+        "delete_volume", "with_snapshot", volume_with_past, delete_volume,
+        volume_deleted, volume_not_deleted, "retried by force",
+    ),
+    Scenario(
+        "extend_volume", "detached", one_volume, extend_volume, volume_extended, volume_not_extended, "forward only",
+        kept="volume",
+    ),
+    Scenario(
+        "rollback_volume", "to_snapshot", volume_with_past, rollback_volume,
+        volume_reverted, volume_not_reverted("error_rollbacking"), "forward only", kept="volume",
+    ),
+    Scenario(
+        "revert_volume", "to_snapshot", volume_with_past, revert_volume,
+        volume_reverted, volume_not_reverted("error"), "forward only", kept="volume",
+    ),
+)  # fmt: skip
