@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -89,6 +90,68 @@ def token() -> None:
         click.echo(command.get_token(os.environ))
     except command.NoToken as error:
         raise Failure(str(error)) from None
+
+
+@main.group()
+def access_key() -> None:
+    """Keys to sign requests with (AK/SK), of the user that the environment (openrc) names."""
+
+
+@access_key.command("create")
+@click.option("--description", default="", help="What it is for.")
+def create_access_key(description: str) -> None:
+    """Create a key and print it for a shell; its secret is shown only this once."""
+    from openevs.commands import access_key as command
+
+    with _refusals():
+        click.echo(command.create(os.environ, description))
+
+
+@access_key.command("list")
+def list_access_keys() -> None:
+    """List the user's keys."""
+    from openevs.commands import access_key as command
+
+    with _refusals():
+        click.echo(command.list_keys(os.environ))
+
+
+@access_key.command("delete")
+@click.argument("access")
+def delete_access_key(access: str) -> None:
+    """Delete the key with the id ACCESS."""
+    from openevs.commands import access_key as command
+
+    with _refusals():
+        command.delete(os.environ, access)
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    from openevs.commands.access_key import Refused
+    from openevs.commands.token import NoToken
+
+    try:
+        yield
+    except (Refused, NoToken) as error:
+        raise Failure(str(error)) from None
+
+
+@main.command()
+@common
+@click.argument("user")
+def reset_password(config: Path | None, data_folder: str | None, user: str) -> None:
+    """Give USER a new random password, with the service stopped, and print it."""
+    from openevs.commands import reset_password as command
+
+    settings, _ = settings_of(config, data_folder)
+    try:
+        done = command.run(settings, user)
+    except command.CannotReset as error:
+        raise Failure(str(error)) from None
+    click.echo(done.password)
+    for path in done.files:
+        click.echo(f"It is in {path} now, too.", err=True)
 
 
 @main.command()

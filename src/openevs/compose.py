@@ -21,7 +21,7 @@ from openevs.engine.memory import MemoryEngine
 from openevs.engine.port import Engine, Exports
 from openevs.engine.wrap import limited, measured
 from openevs.identity.bootstrap import Bootstrap, bootstrap
-from openevs.identity.credentials import write_credentials
+from openevs.identity.credentials import move_credentials, write_credentials
 from openevs.identity.embedded import EmbeddedIdentity
 from openevs.observe.metrics import Metrics
 from openevs.operations.catalog import KINDS
@@ -87,6 +87,7 @@ class Application:
         self.metrics = Metrics()
         self._folder_lock = lock_folder(settings.data_folder)
         make_pool_folder(settings)
+        make_private(settings)
         self.db = Database(settings.database_url, self.metrics.transaction)
         self.engine = limited(
             measured(engine or build_engine(settings), self.metrics.engine_call), settings.engine.call_timeout_seconds
@@ -113,9 +114,11 @@ class Application:
         await ensure_types(self.deps)
 
         def keep(made: Bootstrap) -> None:
-            write_credentials(self.settings.data_folder, base_url, made)
+            write_credentials(self.settings.data_folder, base_url, self.settings.api.region, made)
 
         made = await bootstrap(self.db, self.settings.identity, self.clock, keep)
+        if not made.is_new:
+            move_credentials(self.settings.data_folder, base_url)
         await self.engine.open()
         await self.runner.start()
         self._sweeping = asyncio.create_task(self.sweeper.run(self.metrics))
@@ -142,6 +145,21 @@ def make_pool_folder(settings: Settings) -> None:
     database = sqlite_path(settings.database_url)
     if settings.engine.kind == "layers" and database is not None and not database.exists():
         settings.pool_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def make_private(settings: Settings) -> None:
+    """See to it that nobody else can read the database, where hashes and keys are. The folder, when it was there before
+    us, is its owner's to open or close: a warning says what that lets others see."""
+    folder, database = settings.data_folder, sqlite_path(settings.database_url)
+    if folder.stat().st_mode & 0o077:
+        log.warning("data_folder_open_to_others", folder=str(folder), mend=f"chmod 700 {folder}")
+    if database is None or not database.parent.is_dir():
+        return
+    # SQLite gives its other files the mode of the first one.
+    os.close(os.open(database, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    for path in (database, *(database.with_name(database.name + suffix) for suffix in ("-wal", "-shm"))):
+        if path.exists() and path.stat().st_mode & 0o077:
+            path.chmod(0o600)
 
 
 def lock_folder(folder: Path) -> IO[bytes]:

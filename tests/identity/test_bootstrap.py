@@ -63,7 +63,7 @@ def test_passwords_that_could_not_be_written_down_never_take_effect(db: Database
 
 def test_credentials_are_readable_by_their_owner_alone_and_by_every_yaml_parser(tmp_path: Path) -> None:
     made = Bootstrap('ad"min', "demo", "x: 'y' # ü\U0001f600", "p", "secret-a", "secret-d")
-    paths = write_credentials(tmp_path, "http://evs.test:8776/", made)
+    paths = write_credentials(tmp_path, "http://evs.test:8776/", "RegionOne", made)
     assert [path.name for path in paths] == ["clouds.yaml", "openrc"]
     assert {stat.S_IMODE(path.stat().st_mode) for path in paths} == {0o600}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["clouds.yaml", "openrc"]
@@ -82,4 +82,4 @@ def test_credentials_are_readable_by_their_owner_alone_and_by_every_yaml_parser(
     assert f"OS_PROJECT_NAME={made.demo_project}" in words
     assert "secret" not in repr(made)
     with pytest.raises(ValueError, match="no passwords"):
-        write_credentials(tmp_path, "http://evs.test", made._replace(demo_password=None))
+        write_credentials(tmp_path, "http://evs.test", "RegionOne", made._replace(demo_password=None))

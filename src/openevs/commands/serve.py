@@ -1,6 +1,7 @@
 """`openevs serve`: start, tell where things are, serve until told to stop."""
 
 import asyncio
+import os
 import signal
 import socket
 import sys
@@ -27,6 +28,8 @@ class CannotServe(Exception):
 def run(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM. Raises CannotServe."""
     configure_logging(settings.log)
+    # Whatever this process makes is its owner's alone, unless it says otherwise.
+    os.umask(0o077)
     try:
         listener = listen(settings.server)
     except OSError as error:

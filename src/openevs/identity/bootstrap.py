@@ -1,26 +1,27 @@
 """The first start: roles, an administrator, a project to begin with.
 
-The passwords are made here and exist in clear only in what `bootstrap` returns and in the files that
-`credentials.write_credentials` makes of it; the database keeps hashes.
+The passwords, and an access key for clients that sign their requests, are made here. The passwords exist in
+clear only in what `bootstrap` returns and in the files that `credentials.write_credentials` makes of it; the database
+keeps hashes.
 """
 
-import secrets
 from collections.abc import Callable
 from datetime import datetime
 from typing import Final, NamedTuple
 
 from openevs.domain.ids import new_hex
-from openevs.identity.passwords import make_hash
+from openevs.identity.access_keys import NewKey, make_access_key
+from openevs.identity.passwords import make_hash, new_password
 from openevs.identity.port import ADMIN, DOMAIN_ID, MEMBER, READER, SERVICE
 from openevs.settings import Identity
 from openevs.store.database import Database, Tx
+from openevs.store.identity.access_keys import AccessKey, insert_access_key
 from openevs.store.identity.projects import Project, find_project, insert_project
 from openevs.store.identity.roles import Assignment, Role, insert_assignment, insert_role, list_roles
 from openevs.store.identity.users import User, insert_user
 
 DEMO_USER: Final = "demo"
 ADMIN_PROJECT: Final = "admin"
-_PASSWORD_BYTES: Final = 18
 
 
 class Bootstrap(NamedTuple):
@@ -34,6 +35,8 @@ class Bootstrap(NamedTuple):
     admin_password: str | None
     """None unless this start made the user; the same goes for the next."""
     demo_password: str | None
+    access_key: AccessKey | None = None
+    """The demo user's, on the demo project."""
 
     @property
     def is_new(self) -> bool:
@@ -50,6 +53,7 @@ class _Made(NamedTuple):
     projects: list[Project]
     users: list[User]
     assignments: list[Assignment]
+    access_key: AccessKey
 
 
 def _nothing(made: Bootstrap) -> None:
@@ -71,7 +75,7 @@ async def bootstrap(
     present = await db.read(_present, settings)
     if present is not None:
         return present
-    admin_password, demo_password = (secrets.token_urlsafe(_PASSWORD_BYTES) for _ in range(2))
+    admin_password, demo_password = new_password(), new_password()
     # On this thread: nothing else happens yet in a service that starts for the first time.
     made = _make(settings, clock(), admin_password, demo_password)
     result = Bootstrap(
@@ -81,6 +85,7 @@ async def bootstrap(
         made.projects[0].id,
         admin_password,
         demo_password,
+        made.access_key,
     )
     return await db.write(_fill, settings, made, result, keep)
 
@@ -106,6 +111,7 @@ def _fill(tx: Tx, settings: Identity, made: _Made, result: Bootstrap, keep: Call
         insert_user(tx, user)
     for assignment in made.assignments:
         insert_assignment(tx, assignment)
+    insert_access_key(tx, made.access_key)
     keep(result)
     return result
 
@@ -132,7 +138,8 @@ def _make(settings: Identity, now: datetime, admin_password: str, demo_password:
         Assignment(admin.id, "domain", DOMAIN_ID, roles[ADMIN].id),
         Assignment(member.id, "project", demo.id, roles[MEMBER].id),
     ]
-    return _Made(list(roles.values()), list(projects.values()), [admin, member], assignments)
+    access_key = make_access_key(NewKey(member.id, "Made by the first start.", demo.id), now)
+    return _Made(list(roles.values()), list(projects.values()), [admin, member], assignments, access_key)
 
 
 def _demo_user(settings: Identity) -> str:

@@ -24,6 +24,7 @@ _MOST_WAITING: Final = 256
 _BLOCK: Final = 8
 _SALT_BYTES: Final = 16
 _HASH_BYTES: Final = 32
+_NEW_BYTES: Final = 18
 _KEPT: Final = re.compile(r"\$scrypt\$ln=(\d+),r=(\d+),p=(\d+)\$([A-Za-z0-9+/]+)\$([A-Za-z0-9+/]+)")
 
 
@@ -63,6 +64,11 @@ class Passwords:
     def close(self) -> None:
         """Wait for the checks under way and end the threads."""
         self._threads.shutdown(wait=True, cancel_futures=True)
+
+
+def new_password() -> str:
+    """Return a password that nobody will guess, and that can be copied by a double click."""
+    return secrets.token_hex(_NEW_BYTES)
 
 
 def check_password(field: str, password: str) -> str:

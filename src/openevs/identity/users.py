@@ -9,7 +9,7 @@ from openevs.domain.rules import check_text
 from openevs.identity.access import require_admin, require_admin_or_self
 from openevs.identity.embedded import EmbeddedIdentity
 from openevs.identity.login import REFUSAL, Ref, prove
-from openevs.identity.passwords import check_password
+from openevs.identity.passwords import check_password, new_password
 from openevs.identity.port import Grant
 from openevs.store.database import Tx
 from openevs.store.identity import users as rows
@@ -109,6 +109,15 @@ async def change_password(identity: EmbeddedIdentity, user_id: str, original: st
     await identity.change(_change_password, user_id, user.password_hash, new_hash, identity.clock())
 
 
+async def reset_password(identity: EmbeddedIdentity, name: str) -> str:
+    """Give a user a new random password, which is returned, and revoke its tokens. Nobody is asked who they are: this
+    is for who has the data folder in hand. Raises NotFound."""
+    password = new_password()
+    new_hash = await identity.passwords.hash(password)
+    await identity.change(_reset_password, name, new_hash, identity.clock())
+    return password
+
+
 async def delete_user(identity: EmbeddedIdentity, caller: Grant, user_id: str) -> None:
     """Delete a user, its tokens and its roles; what it made in projects stays. Raises NotFound, Forbidden."""
     require_admin(caller, "identity:delete_user")
@@ -155,6 +164,13 @@ def _change_password(tx: Tx, user_id: str, old_hash: str, new_hash: str, now: da
     if not rows.change_password(tx, user_id, old_hash, new_hash, now):
         raise Unauthenticated(REFUSAL)
     delete_tokens_of_user(tx, user_id)
+
+
+def _reset_password(tx: Tx, name: str, new_hash: str, now: datetime) -> None:
+    user = rows.find_user(tx, name)
+    if user is None:
+        raise NotFound("user", name)
+    _update(tx, user.id, {"password_hash": new_hash, "password_changed_at": now})
 
 
 def _delete(tx: Tx, user_id: str) -> None:
