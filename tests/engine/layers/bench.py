@@ -96,6 +96,8 @@ class Bench:
                 with contextlib.suppress(asyncio.CancelledError, Exception):
                     await task
         for volume in opened.core.volumes.values():
+            if volume.later:
+                volume.later.cancel()
             if volume.probe:
                 await volume.probe.close()
             if volume.daemon:
@@ -119,7 +121,7 @@ def on_bench(test: Callable[[Bench], Coroutine[Any, Any, None]], folder: Path | 
     async def main() -> None:
         await bench.engine.open()
         try:
-            await asyncio.wait_for(test(bench), 60)
+            await asyncio.wait_for(test(bench), 30)
         finally:
             await bench.engine.close()
 

@@ -8,6 +8,7 @@ Rules that keep it right:
 """
 
 import asyncio
+import hashlib
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
@@ -54,6 +55,8 @@ class Volume:
     probe: NbdClient | None = None
     watcher: asyncio.Task[None] | None = None
     tidier: asyncio.Task[None] | None = None
+    later: asyncio.TimerHandle | None = None
+    """Tidies again, if something could not be done yet."""
 
 
 @dataclass(eq=False, slots=True)
@@ -185,5 +188,10 @@ class Core:
 
 
 def run_key(pool_id: str, volume_id: VolumeId) -> str:
-    """Return the name of a daemon's files: short, and different for each pool and volume."""
-    return f"{pool_id[:6]}{volume_id.replace('-', '')[:32]}"
+    """Return the name of a daemon's files: short, different for each volume, and beginning alike for one pool."""
+    return run_prefix(pool_id) + hashlib.sha256(volume_id.encode()).hexdigest()[:14]
+
+
+def run_prefix(pool_id: str) -> str:
+    """Return what the names of all daemons' files of a pool begin with."""
+    return pool_id[:6]

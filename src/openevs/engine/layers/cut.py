@@ -16,6 +16,7 @@ from openevs.engine.layers.graph import LayerId
 from openevs.engine.nbd import NbdClient
 
 _PROBE_BYTES: Final = 512
+_PROBE_SECONDS: Final = 5.0  # a client that is held up for longer has other troubles than a snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +37,12 @@ async def cut(daemon: Daemon, old: LayerId, new: LayerId, probe: NbdClient | Non
     try:
         await daemon.execute("blockdev-snapshot", {"node": node_name(old), "overlay": node_name(new)})
         cut_ms = (time.perf_counter() - start) * 1e3
-    finally:
-        stop.set()
-        stall_ms = await watching if watching else None
-    return Cost(round(cut_ms, 3), stall_ms)
+    except BaseException:
+        if watching:
+            watching.cancel()
+        raise
+    stop.set()
+    return Cost(round(cut_ms, 3), await watching if watching else None)
 
 
 async def _longest_read(probe: NbdClient, stop: asyncio.Event) -> float | None:
@@ -47,7 +50,7 @@ async def _longest_read(probe: NbdClient, stop: asyncio.Event) -> float | None:
     with contextlib.suppress(OSError, TimeoutError):
         while not stop.is_set():
             start = time.perf_counter()
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(_PROBE_SECONDS):
                 await probe.read(0, _PROBE_BYTES)
             longest = max(longest, time.perf_counter() - start)
         return round(longest * 1e3, 3)

@@ -24,7 +24,10 @@ from openevs.engine.layers.settings import LayersSettings
 _log = structlog.get_logger()
 _PROGRAM: Final = "qemu-storage-daemon"
 _SOCKET_PATH_MAX: Final = 107
-_LAUNCH: Final = 'umask 077; cd "$0" || exit; files=$1; shift; ulimit -n "$files" 2>/dev/null || ulimit -n "$(ulimit -H -n)"; exec "$@"'
+_LAUNCH: Final = (
+    'umask 077; cd "$0" || exit; files=$1; shift; ulimit -n "$files" 2>/dev/null || ulimit -n "$(ulimit -H -n)"; '
+    'exec "$@"'
+)
 _LOG_BYTES_MAX: Final = 1 << 20
 
 

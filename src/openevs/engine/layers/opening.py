@@ -9,9 +9,8 @@ from typing import Self
 import msgspec
 import structlog
 
-from openevs.domain.ids import VolumeId
 from openevs.engine.errors import EngineError
-from openevs.engine.layers.core import Core, Volume, run_key
+from openevs.engine.layers.core import Core, Volume, run_prefix
 from openevs.engine.layers.daemon import Daemon, RunFiles, find_running
 from openevs.engine.layers.faults import translated
 from openevs.engine.layers.graph import MissingLayerError
@@ -71,7 +70,7 @@ class Opened:
         for volume in core.volumes.values():
             if (pid := running.pop(volume.files.qmp, None)) is not None:
                 volume.daemon = Daemon(volume.files, core.settings, pid)
-        prefix = run_key(core.pool.pool_id, VolumeId(""))
+        prefix = run_prefix(core.pool.pool_id)
         strays = [(path, pid) for path, pid in running.items() if path.name.startswith(prefix)]
         for path, pid in strays:  # readers and merges of a process that was killed
             _log.info("stray_daemon_killed", pid=pid)

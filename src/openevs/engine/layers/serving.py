@@ -97,7 +97,9 @@ class Serving:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
-        volume.watcher = volume.tidier = None
+        if volume.later is not None:
+            volume.later.cancel()
+        volume.watcher = volume.tidier = volume.later = None
         volume.unsure = True
         await self._close_probe(volume)
 
@@ -265,9 +267,11 @@ class Serving:
                 await self._add_node(daemon, layer, writable=True)
             await daemon.execute("blockdev-snapshot", {"node": active, "overlay": node_name(layer)})
             active = node_name(layer)
-        # Whether an earlier process got as far as showing the size is not known; it does no harm to show it again.
-        volume.outgrown = True
-        await self._show_size(volume, daemon)
+        # Whether an earlier process got as far as showing a grown size is seen by a client only.
+        probe = await self._probe(volume)
+        if probe is None or probe.size_bytes != volume.manifest.size_bytes:
+            volume.outgrown = True
+            await self._show_size(volume, daemon)
         if missing:
             self.cut_is_made(volume, at=datetime.now(UTC))
         await self.trim_nodes(volume, daemon)
@@ -315,12 +319,6 @@ class Serving:
             await asyncio.to_thread(self._core.pool.remove_layer, spare)
 
     async def _tidy(self, volume: Volume) -> None:
-        await self._tidy_once(volume)
-        while volume.outgrown:
-            await asyncio.sleep(_OUTGROWN_SECONDS)
-            await self._tidy_once(volume)
-
-    async def _tidy_once(self, volume: Volume) -> None:
         async with volume.lock:
             if volume.manifest.export is None or volume.daemon is None:
                 return
@@ -333,6 +331,8 @@ class Serving:
                         if volume.outgrown:
                             await self._show_size(volume, volume.daemon)
                         await self._probe(volume)
+                    if volume.outgrown:
+                        volume.later = asyncio.get_running_loop().call_later(_OUTGROWN_SECONDS, self.tidy, volume)
             except EngineError as error:  # each of these is done inline if it is missing
                 _log.warning("tidying_failed", volume_id=volume.manifest.volume_id, reason=error.reason)
 

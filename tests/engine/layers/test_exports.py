@@ -1,0 +1,229 @@
+"""Serving: over TLS, through a hung daemon, a full disk, a lost run folder, a damaged layer; and who may connect."""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from openevs.domain.ids import SnapshotId, VolumeId, new_uuid
+from openevs.engine.errors import Broken, Mismatch, NoSpace, OutcomeUnknown, Transient
+from openevs.engine.layers import LayersEngine, LayersSettings
+from openevs.engine.nbd import NbdClient, NbdError
+from openevs.engine.port import ExportSpec, SnapshotSpec, VolumeSpec
+from tests.engine.layers.bench import BLOCK, Bench, on_bench, until
+
+
+def nbdinfo(uri: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["nbdinfo", "--json", uri], capture_output=True, text=True, timeout=10, check=False)
+
+
+def test_tcp_wants_the_key() -> None:
+    async def test(bench: Bench) -> None:
+        volume_id = await bench.volume()
+        facts = await bench.engine.ensure_export(ExportSpec(volume_id, "tcp"))
+        assert facts.tls_psk_hex is not None
+        keys = bench.run / "keys"
+        keys.write_text(f"{facts.tls_username}:{facts.tls_psk_hex}\n")
+        with_key = await asyncio.to_thread(nbdinfo, f"{facts.uri}?tls-psk-file={keys}")
+        assert json.loads(with_key.stdout)["exports"][0]["export-size"] == 1 << 30, with_key.stderr
+        keys.write_text(f"{facts.tls_username}:{'00' * 32}\n")
+        plain = f"nbd://{facts.host}:{facts.port}/{facts.export_name}"
+        for uri in (plain, facts.uri, f"{facts.uri}?tls-psk-file={keys}"):
+            assert (await asyncio.to_thread(nbdinfo, uri)).returncode
+        with pytest.raises(NbdError):
+            await NbdClient.connect(plain)
+        taken = await bench.take(volume_id)
+        assert taken.cut_ms is not None
+        assert taken.stall_ms is None
+        os.kill(bench.pid(volume_id), signal.SIGKILL)
+        await bench.lose()
+        assert await bench.engine.ensure_export(ExportSpec(volume_id, "tcp")) == facts
+        other = await bench.volume()
+        assert (await bench.engine.ensure_export(ExportSpec(other, "tcp"))).port != facts.port
+        with pytest.raises(Mismatch):
+            await bench.engine.ensure_export(ExportSpec(volume_id, "unix"))
+        secrets = [*bench.run.rglob("*.psk"), *bench.pool.rglob("*.json")]
+        assert {path.stat().st_mode & 0o077 for path in secrets} == {0}
+
+    on_bench(test)
+
+
+def test_a_hung_daemon_holds_nobody_else_up() -> None:
+    async def test(bench: Bench) -> None:
+        hung, well = await bench.volume(), await bench.volume()
+        async with bench.served(hung) as client, bench.served(well):
+            await client.write(0, b"a" * BLOCK, fua=True)
+            pid = bench.pid(hung)
+            os.kill(pid, signal.SIGSTOP)
+            spec = SnapshotSpec(SnapshotId(new_uuid()), hung)
+            waiting = asyncio.create_task(bench.engine.ensure_snapshot(spec))
+            await asyncio.sleep(0.05)
+            started = time.perf_counter()
+            await bench.take(well)
+            assert time.perf_counter() - started < 0.5
+            with pytest.raises((Transient, OutcomeUnknown), match="does not answer"):
+                await waiting
+            assert spec.snapshot_id not in (await bench.engine.list_objects()).snapshots
+            await bench.lose()
+            await bench.take(well)
+            os.kill(pid, signal.SIGCONT)
+            await client.write(BLOCK, b"b" * BLOCK, fua=True)
+            facts = await bench.engine.ensure_snapshot(spec)
+            await client.write(2 * BLOCK, b"c" * BLOCK, fua=True)
+            assert await bench.engine.ensure_snapshot(spec) == facts
+            assert (await bench.text(spec.snapshot_id, 4)).startswith("a")
+            assert not (await bench.text(spec.snapshot_id, 4)).count("c")
+            os.kill(bench.pid(hung), signal.SIGSTOP)
+            await bench.engine.ensure_no_export(hung)  # a stopped one can still be killed
+        assert await bench.text(hung, 4) == "abc."
+
+    on_bench(test, qmp_timeout_seconds=0.5)
+
+
+def test_a_lost_run_folder_is_made_anew() -> None:
+    async def test(bench: Bench) -> None:
+        volume_id = await bench.volume()
+        await bench.engine.ensure_export(ExportSpec(volume_id, "tcp"))
+        os.kill(bench.pid(volume_id), signal.SIGKILL)
+        shutil.rmtree(bench.run)  # a reboot
+        await bench.lose()
+        await bench.take(volume_id)
+
+    on_bench(test)
+
+
+def test_a_run_folder_too_deep_for_sockets_is_said_to_be(tmp_path: Path) -> None:
+    async def test(bench: Bench) -> None:
+        bench.engine = LayersEngine(tmp_path, tmp_path / ("deep" * 25), LayersSettings())
+        await bench.engine.open()
+        volume_id = await bench.volume()
+        with pytest.raises(Broken, match="too long for unix sockets"):
+            await bench.engine.ensure_export(ExportSpec(volume_id))
+        assert await bench.engine.list_exports() == {}
+
+    on_bench(test)
+
+
+def test_a_pool_has_one_user_and_must_be_there(tmp_path: Path) -> None:
+    async def test(bench: Bench) -> None:
+        with pytest.raises(Broken, match="another process uses"):
+            await LayersEngine(bench.pool, bench.run).open()
+        with pytest.raises(Broken, match="create the folder"):
+            await LayersEngine(tmp_path / "none", bench.run).open()
+        (tmp_path / "precious").touch()
+        with pytest.raises(Broken, match="precious"):
+            await LayersEngine(tmp_path, bench.run).open()
+        with pytest.raises(Mismatch):
+            await bench.engine.ensure_volume(VolumeSpec(VolumeId("../escape"), 512))
+
+    on_bench(test)
+
+
+def test_a_damaged_layer_is_named_and_nothing_is_removed() -> None:
+    async def test(bench: Bench) -> None:
+        ill, well = await bench.volume(), await bench.volume()
+        await bench.put(ill, 0, "a")
+        await bench.snapshot(ill)
+        layer = bench.state(ill).manifest.head
+        path = bench.core.pool.layer_path(bench.core.chain(layer)[1])
+        with path.open("r+b") as file:
+            file.write(b"ruin")
+        count = len(bench.layers())
+        await bench.lose()
+        with pytest.raises(Broken, match=path.stem):
+            await bench.engine.ensure_export(ExportSpec(ill))
+        with pytest.raises(Broken, match=path.stem):
+            await bench.text(ill, 1)
+        await bench.put(well, 0, "b")
+        await bench.engine.settle()
+        assert len(bench.layers()) == count
+
+    on_bench(test)
+
+
+def test_a_daemon_is_small() -> None:
+    async def test(bench: Bench) -> None:
+        volume_id = await bench.volume()
+        async with bench.served(volume_id) as client:
+
+            def resident_kib() -> int:
+                text = Path(f"/proc/{bench.pid(volume_id)}/status").read_text()
+                return int(text.split("VmRSS:")[1].split()[0])
+
+            before = resident_kib()
+            for number in range(10):
+                for block in range(64):
+                    await client.write((number * 64 + block) * (1 << 20), b"a" * BLOCK)
+                await bench.take(volume_id)
+            assert resident_kib() - before < 12 << 10
+
+    on_bench(test)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "none", str(place)], check=False)
+    if mounted.returncode:
+        pytest.skip("a small file system can be mounted by root only")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_a_full_disk_loses_nothing_that_was_acknowledged(small_disk: Path) -> None:
+    async def test(bench: Bench) -> None:
+        volume_id = await bench.volume()
+        written = 0
+        async with await bench.connect(volume_id) as client:
+            await bench.engine.settle()
+            with pytest.raises(NbdError) as full:  # noqa: PT012 - which write is the first to fail is not known
+                while True:
+                    await client.write(written * BLOCK, (written + 1).to_bytes(8, "big") * (BLOCK // 8), fua=True)
+                    written += 1
+            assert full.value.errno == 28
+            with pytest.raises(NoSpace):  # noqa: PT012
+                for _ in range(20):  # the first may find room for a manifest
+                    await bench.take(volume_id)
+            with pytest.raises(NoSpace):
+                await bench.engine.ensure_volume(VolumeSpec(VolumeId(new_uuid()), 1 << 30))
+            data = await client.read(0, written * BLOCK)
+            assert all(data[at * BLOCK : at * BLOCK + 8] == (at + 1).to_bytes(8, "big") for at in range(written))
+            subprocess.run(["mount", "-o", "remount,size=40m", str(small_disk)], check=True)  # noqa: ASYNC221
+            taken = await bench.snapshot(volume_id)
+            await client.write(0, b"z" * BLOCK, fua=True)
+            assert (await bench.engine.read(taken, 0, 8)) == (1).to_bytes(8, "big")
+        await bench.engine.ensure_no_export(volume_id)
+        await bench.lose()
+        data = await bench.engine.read(volume_id, 0, written * BLOCK)
+        assert data[:BLOCK] == b"z" * BLOCK
+        assert all(data[at * BLOCK : at * BLOCK + 8] == (at + 1).to_bytes(8, "big") for at in range(1, written))
+
+    on_bench(test, folder=small_disk)
+
+
+def test_a_restarted_daemon_serves_the_same_address() -> None:
+    async def test(bench: Bench) -> None:
+        volume_id = await bench.volume()
+        facts = await bench.engine.ensure_export(ExportSpec(volume_id))
+        old = bench.pid(volume_id)
+        os.kill(old, signal.SIGKILL)
+
+        async def back() -> bool:
+            try:
+                await (await NbdClient.connect(facts.uri)).close()
+            except OSError:
+                return False
+            return bench.pid(volume_id) != old
+
+        await until(back)
+        assert await bench.engine.list_exports() == {volume_id: facts}
+
+    on_bench(test)
