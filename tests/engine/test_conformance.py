@@ -8,7 +8,11 @@ import pytest
 
 from openevs.engine.port import Power
 from openevs.testing.conformance import CHECKS, Check, EngineBench, ExportBench, MemoryBench, run_check, run_checks
+from openevs.testing.conformance.layers import layers_bench
 from openevs.testing.exporting import ExportingMemoryEngine, ExportingMemoryStorage
+
+LIMIT_SECONDS = 180
+"""A check takes seconds; one that hangs is to say where."""
 
 MakeBench = Callable[[Path], Awaitable[EngineBench]]
 
@@ -26,9 +30,17 @@ async def exporting_memory(folder: Path) -> EngineBench:
     return await ExportBench(lambda: ExportingMemoryEngine(storage), residue=residue, end=storage.stop_serving).open()
 
 
+async def layers(folder: Path) -> EngineBench:
+    pool_folder, run_folder = folder / "pool", folder / "run"
+    for made in (pool_folder, run_folder):
+        await asyncio.to_thread(made.mkdir)
+    return await layers_bench(pool_folder, run_folder).open()
+
+
 ENGINES: dict[str, tuple[MakeBench, frozenset[Power]]] = {
     "memory": (memory, frozenset({"reads"})),
     "exporting_memory": (exporting_memory, frozenset({"reads", "exports"})),
+    "layers": (layers, frozenset({"reads", "exports"})),
 }
 
 
@@ -43,11 +55,12 @@ ENGINES: dict[str, tuple[MakeBench, frozenset[Power]]] = {
 )
 def test_engine(make: MakeBench, check: Check, short_folder: Path) -> None:
     async def run() -> None:
-        bench = await make(short_folder)
-        try:
-            await run_check(check, bench)
-        finally:
-            await bench.close()
+        async with asyncio.timeout(LIMIT_SECONDS):
+            bench = await make(short_folder)
+            try:
+                await run_check(check, bench)
+            finally:
+                await bench.close()
 
     asyncio.run(run())
 

@@ -17,7 +17,7 @@ import struct
 import sys
 import traceback
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from openevs.engine.errors import OutcomeUnknown
 from openevs.engine.port import Engine, EngineFacts
@@ -68,6 +68,8 @@ class EngineProcess:
     async def _around(self, call: Call, _: Callable[[], Awaitable[T]], /) -> T:
         if call.method == "open" and self._process is None:
             await self._start()
+        if call.method == "close" and self._process is None:
+            return cast("T", None)
         result: T = await self._ask(call.method, call.arguments)
         if call.method == "open":
             self._facts = await self._ask(_DESCRIBE, ())

@@ -161,8 +161,10 @@ class ExportBench:
         return await self._residue()
 
     async def close(self) -> None:
-        await self._engine.close()
-        await self._end()
+        try:
+            await self._engine.close()
+        finally:
+            await self._end()
 
 
 def expect(condition: bool, text: str) -> None:

@@ -9,7 +9,7 @@ from openevs.engine.port import VolumeSpec
 from openevs.testing.conformance.bench import EngineBench, expect, expect_equal, interrupted
 from openevs.testing.conformance.twin import LABELS, SIZE, Twin
 
-_POINTS = 5
+_POINTS = 4
 
 
 async def _points(call: Awaitable[object]) -> list[float]:

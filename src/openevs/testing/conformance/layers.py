@@ -35,7 +35,11 @@ def layers_bench(pool_folder: Path, run_folder: Path) -> ExportBench:
     async def residue() -> Collection[str]:
         return await asyncio.to_thread(_files, pool_folder, run_folder)
 
-    return ExportBench(make, abandon=abandon, kill_helpers=kill_helpers, residue=residue, end=process.kill)
+    async def end() -> None:
+        await process.kill()
+        await kill_helpers()  # those that a failed check has left; after any other there are none
+
+    return ExportBench(make, abandon=abandon, kill_helpers=kill_helpers, residue=residue, end=end)
 
 
 def _daemons(run_folder: Path) -> list[int]:

@@ -169,7 +169,8 @@ async def check_many_snapshots(bench: EngineBench) -> None:
         for number in range(_MANY):
             await twin.write(volume_id, (number * 37 % 64) * 8192, 4096)
             await twin.snapshot(volume_id)
-    await twin.compare(f"{_MANY} snapshots")
+    for snapshot_id in list(twin.snapshots)[::5]:
+        await twin.compare_bytes(snapshot_id, f"{_MANY} snapshots")
     for snapshot_id in list(twin.snapshots)[::3] + list(twin.snapshots)[1::3]:
         await twin.remove_snapshot(snapshot_id)
     await twin.compare("two of three deleted")

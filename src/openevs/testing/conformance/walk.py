@@ -13,7 +13,7 @@ _SEED: Final = 20250101
 _MOST_VOLUMES: Final = 4
 _MOST_SNAPSHOTS: Final = 12
 _LARGEST: Final = 4 * STEP
-_COMPARE_EVERY: Final = 10
+_COMPARE_EVERY: Final = 20
 
 
 async def check_random_walk(bench: EngineBench) -> None:
