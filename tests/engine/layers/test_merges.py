@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from openevs.domain.ids import VolumeId
+from openevs.engine.layers.core import Core, Volume
 from openevs.engine.layers.daemon import Daemon
 from openevs.engine.layers.merge import Merger
 from openevs.engine.layers.pool import Pool
@@ -156,7 +157,14 @@ def before_moving(patch: pytest.MonkeyPatch) -> None:
 
 
 def between_moves(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("openevs.engine.layers.core.Core.commit", losing(Merger._move))
+    commit = Core.commit
+
+    async def lost(self: Core, volume: Volume, **changes: Any) -> None:
+        if "head" in changes:
+            raise LostError
+        await commit(self, volume, **changes)
+
+    patch.setattr(Core, "commit", lost)
 
 
 def before_removing(patch: pytest.MonkeyPatch) -> None:

@@ -94,7 +94,7 @@ class LayersEngine:
     def describe(self) -> EngineFacts:
         return EngineFacts(
             "layers", self._version, str(self._pool_folder), frozenset({"exports", "reads"}),
-            self._settings.max_volume_bytes,
+            self._settings.max_volume_bytes, self._open.core.pool.pool_id if self._open else "",
         )  # fmt: skip
 
     async def capacity(self) -> Capacity:
