@@ -47,7 +47,7 @@ class Endpoint:
 
     def __init__(self, tree: RouteTree, deps: Deps, identity: EmbeddedIdentity, observe: Observe) -> None:
         self._tree, self._deps, self._identity, self._observe = tree, deps, identity, observe
-        self._limits = deps.settings.server
+        self.limits = deps.settings.server
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
@@ -98,7 +98,7 @@ class Endpoint:
             version_headers |= {HEADER: f"volume {as_text(version)}", "Vary": HEADER}
             if version < (3, route.since):
                 raise HttpRefusal(404, f"{route.method} {route.path} is there from microversion 3.{route.since} on.")
-        base_url = self._limits.public_url.rstrip("/") or f"{scope['scheme']}://{headers.get('host', 'localhost')}"
+        base_url = self.limits.public_url.rstrip("/") or f"{scope['scheme']}://{headers.get('host', 'localhost')}"
         token = headers.get("x-auth-token")
         caller, grant = NOBODY._replace(request_id=request_id), None
         if route.policy != "none":
@@ -147,14 +147,16 @@ class Endpoint:
         return verify_signed(self._identity, request, claim, wanted)
 
     async def _read_body(self, headers: Headers, receive: Receive) -> bytes:
-        most = self._limits.max_body_bytes
+        most = self.limits.max_body_bytes
         declared = headers.get("content-length", "")
+        if not declared and "transfer-encoding" not in headers:
+            return b""  # then there is none (RFC 9112, 6.3), and nothing to wait for
         if declared.isdigit() and int(declared) > most:
             raise HttpRefusal(413, f"The body has {declared} bytes, but may have at most {most}.")
         chunks: list[bytes] = []
         size = 0
         try:
-            async with asyncio.timeout(self._limits.request_timeout_seconds):
+            async with asyncio.timeout(self.limits.request_timeout_seconds):
                 while True:
                     message: Message = await receive()
                     if message["type"] == "http.disconnect":
@@ -166,9 +168,7 @@ class Endpoint:
                     if not message.get("more_body", False):
                         return b"".join(chunks)
         except TimeoutError:
-            raise HttpRefusal(
-                408, f"The body did not arrive within {self._limits.request_timeout_seconds} s."
-            ) from None
+            raise HttpRefusal(408, f"The body did not arrive within {self.limits.request_timeout_seconds} s.") from None
 
 
 def _raw_path(scope: Scope) -> str:
