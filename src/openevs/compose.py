@@ -6,18 +6,15 @@
 import asyncio
 import fcntl
 import os
-import sqlite3
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-import sqlalchemy as sa
 import structlog
 
 from openevs.api.endpoint import Endpoint
-from openevs.api.handlers.health import health_routes
-from openevs.api.routes import ROUTES, build_tree
+from openevs.api.routes import build_tree
 from openevs.domain.ids import GIB
 from openevs.engine.errors import EngineError
 from openevs.engine.memory import MemoryEngine
@@ -27,6 +24,7 @@ from openevs.identity.bootstrap import Bootstrap, bootstrap
 from openevs.identity.credentials import move_credentials, write_credentials
 from openevs.identity.embedded import EmbeddedIdentity
 from openevs.observe.metrics import Metrics
+from openevs.operations.admission import admit_pool
 from openevs.operations.catalog import KINDS
 from openevs.operations.kind import Kind
 from openevs.operations.runner import Runner
@@ -34,7 +32,7 @@ from openevs.operations.sweeps import Sweeper
 from openevs.service.deps import Deps
 from openevs.service.types import ensure_types
 from openevs.settings import Settings
-from openevs.store.database import Database, Tx
+from openevs.store.database import Database
 from openevs.store.dialect import sqlite_path
 from openevs.store.schema import migrate
 
@@ -43,10 +41,6 @@ log = structlog.get_logger()
 VOLUME_TYPE = "layers"
 NODE = "local"
 """Name of this node; with one machine there is one, and a restarted process is the same node."""
-
-
-READY_SECONDS = 5.0
-"""How long /readyz waits for database and pool: less than those who ask wait for it."""
 
 
 class AlreadyRunning(Exception):
@@ -112,14 +106,14 @@ class Application:
             exports=isinstance(self.engine, Exports),
             max_volume_gib=min(settings.api.max_volume_gib, self.engine.describe().max_volume_bytes // GIB),
         )
-        routes = [*ROUTES, *health_routes(self.not_ready, self.metrics.render)]
-        self._open = False
-        self.asgi = Endpoint(build_tree(routes), self.deps, self.identity, self.metrics.request)
+        self.asgi = Endpoint(build_tree(), self.deps, self.identity, self.metrics.request)
 
     async def start(self, base_url: str) -> Bootstrap:
         """Make ready to answer. The first start makes an administrator and a project, and writes their credentials.
-        Raises EngineError when the pool cannot be used."""
-        await self.db.write(migrate)
+        Raises SchemaError, EngineError and WrongPool when the database or the pool cannot be used."""
+        await asyncio.to_thread(migrate, self.settings.database_url)
+        await self.engine.open()
+        await self.db.write(admit_pool, self.engine.describe(), await self.engine.list_objects())
         await ensure_types(self.deps)
 
         def keep(made: Bootstrap) -> None:
@@ -128,34 +122,15 @@ class Application:
         made = await bootstrap(self.db, self.settings.identity, self.clock, keep)
         if not made.is_new:
             move_credentials(self.settings.data_folder, base_url)
-        await self.engine.open()
         await self.runner.start()
-        self._open = True
         self._sweeping = asyncio.create_task(self.sweeper.run(self.metrics))
         return made
-
-    async def not_ready(self) -> str | None:
-        """Return why requests cannot be served now, or None if they can."""
-        if not self._open:
-            return "the engine is not open"
-        try:
-            async with asyncio.timeout(READY_SECONDS):
-                await self.db.read(ping)
-                await self.engine.capacity()
-        except TimeoutError:
-            return f"the database or the pool has not answered within {READY_SECONDS:g} s"
-        except (sa.exc.SQLAlchemyError, sqlite3.Error):
-            return "the database does not answer"
-        except EngineError as error:
-            return f"the pool: {error.reason}"
-        return None
 
     async def stop(self) -> None:
         """Finish what can be finished at once, and let go; volumes that are being served go on being served."""
         if self._sweeping is not None:
             self._sweeping.cancel()
             await asyncio.wait({self._sweeping})
-        self._open = False
         await self.runner.stop()
         try:
             await self.engine.close()
@@ -164,11 +139,6 @@ class Application:
         self.identity.close()
         self.db.close()
         self._folder_lock.close()
-
-
-def ping(tx: Tx) -> None:
-    """Make sure that the database answers."""
-    tx.exec_driver_sql("SELECT 1")
 
 
 def make_pool_folder(settings: Settings) -> None:

@@ -15,8 +15,10 @@ from openevs.compose import AlreadyRunning, Application
 from openevs.engine.errors import EngineError
 from openevs.identity.bootstrap import Bootstrap
 from openevs.observe.log import configure_logging
+from openevs.operations.admission import WrongPool
 from openevs.server import listen, serve, url_of
 from openevs.settings import Settings
+from openevs.store.schema import SchemaError
 
 log = structlog.get_logger()
 
@@ -55,6 +57,8 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
         await serve(app.asgi, listener, stop)
     except EngineError as error:
         raise CannotServe(error.reason) from None
+    except (SchemaError, WrongPool) as error:
+        raise CannotServe(str(error)) from None
     finally:
         await app.stop()
     print("OpenEVS has stopped; attached volumes go on being served.", flush=True)  # noqa: T201

@@ -39,6 +39,9 @@ class EngineFacts:
     """Where the bytes are: a folder, a pool name."""
     powers: frozenset[Power]
     max_volume_bytes: int
+    pool_id: str = ""
+    """Name that the pool has given itself, for ever; known while it is open. Empty for an engine whose storage does not
+    outlive it."""
 
 
 @dataclass(frozen=True, slots=True)

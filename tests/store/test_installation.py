@@ -1,0 +1,101 @@
+"""A database and a pool that do not belong together are not served."""
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from openevs.compose import Application, utc_now
+from openevs.domain.ids import GIB, VolumeId, new_uuid
+from openevs.engine.port import EngineFacts, Objects, VolumeFacts
+from openevs.operations.admission import WrongPool, admit_pool
+from openevs.store.database import Database
+from openevs.store.installation import kept_pool, last_number
+from openevs.store.operations import NewOperation, insert_operation
+from openevs.store.schema import migrate
+from openevs.testing.application import running, settings_for
+from openevs.testing.exporting import ExportingMemoryEngine, ExportingMemoryStorage
+
+FACTS = EngineFacts("layers", "1", "/pool", frozenset(), 1 << 46, pool_id="one")
+EMPTY = Objects({}, {})
+
+
+def pool_with(token: int) -> Objects:
+    volume_id = VolumeId(new_uuid())
+    return Objects({volume_id: VolumeFacts(volume_id, GIB, applied_token=token)}, {})
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Database:
+    url = f"sqlite:///{tmp_path / 'x.db'}"
+    migrate(url)
+    return Database(url)
+
+
+def admit(db: Database, facts: EngineFacts, objects: Objects) -> None:
+    asyncio.run(db.write(admit_pool, facts, objects))
+
+
+def operate(db: Database) -> int:
+    new = NewOperation("create_volume", "p", "volume", new_uuid(), {}, (), None)
+    return asyncio.run(db.write(insert_operation, new, utc_now(), None)).seq
+
+
+def test_an_empty_pool_is_remembered(db: Database) -> None:
+    admit(db, FACTS, EMPTY)
+    assert db.read_now(kept_pool) == "one"
+    admit(db, FACTS, pool_with(0))
+    db.close()
+
+
+def test_another_pool_is_refused(db: Database) -> None:
+    admit(db, FACTS, EMPTY)
+    with pytest.raises(
+        WrongPool, match=r"belongs to the pool one, but the pool at /pool is two\."
+    ):
+        admit(db, replace(FACTS, pool_id="two"), EMPTY)
+    db.close()
+
+
+def test_a_full_pool_is_refused_to_a_new_database(db: Database) -> None:
+    with pytest.raises(WrongPool, match=r"The database is new, but the pool at /pool has 1 volumes\..*doctor --rebuild"):
+        admit(db, FACTS, pool_with(0))
+    assert db.read_now(kept_pool) is None
+    db.close()
+
+
+def test_a_used_database_may_be_told_its_pool_late(db: Database) -> None:
+    operate(db)
+    admit(db, FACTS, pool_with(0))
+    assert db.read_now(kept_pool) == "one"
+    db.close()
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_numbers_that_the_pool_has_seen_are_not_used_again(db: Database, used: bool) -> None:
+    """Or a roll-back with the number of one that was applied long ago would be taken for done."""
+    admit(db, FACTS, EMPTY)
+    if used:
+        operate(db)
+    admit(db, FACTS, pool_with(41))
+    assert db.read_now(last_number) == 41
+    assert operate(db) == 42
+    admit(db, FACTS, pool_with(41))
+    assert operate(db) == 43
+    db.close()
+
+
+def test_an_application_refuses_at_its_start(short_folder: Path) -> None:
+    storage = ExportingMemoryStorage(short_folder)
+
+    async def main() -> None:
+        async with running(short_folder / "one", ExportingMemoryEngine(storage)) as run:
+            await (await run.client()).volume()
+        app = Application(settings_for(short_folder / "two"), ExportingMemoryEngine(storage))
+        with pytest.raises(WrongPool):
+            await app.start("http://openevs.test")
+        await app.stop()
+        assert not (short_folder / "two" / "clouds.yaml").exists(), "no passwords for what does not serve"
+
+    asyncio.run(main())
