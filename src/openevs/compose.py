@@ -6,15 +6,18 @@
 import asyncio
 import fcntl
 import os
+import sqlite3
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
+import sqlalchemy as sa
 import structlog
 
 from openevs.api.endpoint import Endpoint
-from openevs.api.routes import build_tree
+from openevs.api.handlers.health import health_routes
+from openevs.api.routes import ROUTES, build_tree
 from openevs.domain.ids import GIB
 from openevs.engine.errors import EngineError
 from openevs.engine.memory import MemoryEngine
@@ -32,7 +35,7 @@ from openevs.operations.sweeps import Sweeper
 from openevs.service.deps import Deps
 from openevs.service.types import ensure_types
 from openevs.settings import Settings
-from openevs.store.database import Database
+from openevs.store.database import Database, Tx
 from openevs.store.dialect import sqlite_path
 from openevs.store.schema import migrate
 
@@ -41,6 +44,10 @@ log = structlog.get_logger()
 VOLUME_TYPE = "layers"
 NODE = "local"
 """Name of this node; with one machine there is one, and a restarted process is the same node."""
+
+
+READY_SECONDS = 5.0
+"""How long /readyz waits for database and pool: less than those who ask wait for it."""
 
 
 class AlreadyRunning(Exception):
@@ -106,7 +113,9 @@ class Application:
             exports=isinstance(self.engine, Exports),
             max_volume_gib=min(settings.api.max_volume_gib, self.engine.describe().max_volume_bytes // GIB),
         )
-        self.asgi = Endpoint(build_tree(), self.deps, self.identity, self.metrics.request)
+        routes = [*ROUTES, *health_routes(self.not_ready, self.metrics.render)]
+        self._open = False
+        self.asgi = Endpoint(build_tree(routes), self.deps, self.identity, self.metrics.request)
 
     async def start(self, base_url: str) -> Bootstrap:
         """Make ready to answer. The first start makes an administrator and a project, and writes their credentials.
@@ -124,10 +133,28 @@ class Application:
             move_credentials(self.settings.data_folder, base_url)
         await self.runner.start()
         self._sweeping = asyncio.create_task(self.sweeper.run(self.metrics))
+        self._open = True
         return made
+
+    async def not_ready(self) -> str | None:
+        """Return why requests cannot be served now, or None if they can."""
+        if not self._open:
+            return "the engine is not open"
+        try:
+            async with asyncio.timeout(READY_SECONDS):
+                await self.db.read(ping)
+                await self.engine.capacity()
+        except TimeoutError:
+            return f"the database or the pool has not answered within {READY_SECONDS:g} s"
+        except (sa.exc.SQLAlchemyError, sqlite3.Error):
+            return "the database does not answer"
+        except EngineError as error:
+            return f"the pool: {error.reason}"
+        return None
 
     async def stop(self) -> None:
         """Finish what can be finished at once, and let go; volumes that are being served go on being served."""
+        self._open = False
         if self._sweeping is not None:
             self._sweeping.cancel()
             await asyncio.wait({self._sweeping})
@@ -139,6 +166,11 @@ class Application:
         self.identity.close()
         self.db.close()
         self._folder_lock.close()
+
+
+def ping(tx: Tx) -> None:
+    """Make sure that the database answers."""
+    tx.exec_driver_sql("SELECT 1")
 
 
 def make_pool_folder(settings: Settings) -> None:
