@@ -1,7 +1,8 @@
 # `make` prints what there is.
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test check bench clean
+.PHONY: help setup run demo test slow check bench clean
 ARGS ?=
+RUNNER ?= .venv/bin/pytest
 
 help: ## Print this help
 	@echo "OpenEVS: the Elastic Volume Service API, self-hosted, over real block devices"
@@ -19,7 +20,11 @@ demo: setup ## Show the whole life of a snapshot on a real file system, with fig
 
 test: ## Set everything up and run the tests
 	@scripts/setup test
-	@exec .venv/bin/pytest $(ARGS)
+	@exec $(RUNNER) $(ARGS)
+
+slow: ## Run the tests that take minutes
+	@scripts/setup test
+	@exec $(RUNNER) -m slow $(ARGS)
 
 check: ## Lint, types, imports
 	@scripts/setup test
