@@ -88,6 +88,8 @@ def _move(folder: Path, name: str, base_url: str) -> Path | None:
     if found is None:
         return None
     former = _plain(found["value"]).removesuffix(_AUTH)
+    if not former.startswith(("http://", "https://")):
+        return None
 
     def moved(line: re.Match[str]) -> str:
         value = _plain(line["value"])
