@@ -91,7 +91,7 @@ def test_extending(tmp_path: Path) -> None:
             ({"new_size": 2}, "new_size"),
             ({"new_size": "big"}, "new_size"),
             ({"new_size": None}, "new_size"),
-            ({"new_size": 10**9}, "size"),
+            ({"new_size": 10**9}, "new_size"),
             ({"new_size": 3, "more": 1}, "os-extend"),
             (None, "os-extend"),
         ):

@@ -120,13 +120,13 @@ def _hold_source(tx: Tx, caller: Caller, new: NewVolume) -> int:
     return 0
 
 
-def _check_size(deps: Deps, size_gib: int) -> None:
+def _check_size(deps: Deps, size_gib: int, field: str = "size") -> None:
     most = deps.max_volume_gib
     own = deps.settings.quotas.per_volume_gigabytes
     if own != UNLIMITED:
         most = min(most, own)
     if not 1 <= size_gib <= most:
-        raise InvalidInput("size", f"it is {size_gib} GiB, but must be from 1 to {most}.", "EVS.1010")
+        raise InvalidInput(field, f"it is {size_gib} GiB, but must be from 1 to {most}.", "EVS.1010")
 
 
 async def get_volume(deps: Deps, caller: Caller, volume_id: str) -> Volume:
@@ -263,7 +263,7 @@ def _accept_extension(
         raise InvalidInput(
             "new_size", f"it is {new_size_gib} GiB, but the volume already has {volume.size_gib}.", "EVS.1015"
         )
-    _check_size(deps, new_size_gib)
+    _check_size(deps, new_size_gib, "new_size")
     # A copy being made has the size of before, and could not be made of more.
     _check_not_source(tx, volume, [])
     growth = growth_usage(new_size_gib - volume.size_gib, volume.volume_type)
