@@ -169,5 +169,118 @@ def demo(folder: Path | None, work_folder: Path | None, keep: bool) -> None:
         raise Failure(str(error)) from None
 
 
+@main.command()
+@common
+def migrate(config: Path | None, data_folder: str | None) -> None:
+    """Bring the database to the schema of this version; `serve` does so by itself."""
+    from openevs.commands import migrate as command
+
+    settings, _ = settings_of(config, data_folder)
+    try:
+        click.echo(command.run(settings))
+    except command.CannotMigrate as error:
+        raise Failure(str(error)) from None
+
+
+@main.command()
+@common
+@click.option("--rebuild", is_flag=True, help="Make rows for what is in the pool only: for a database that is lost.")
+@click.option("--project", help="With --rebuild: give everything to the project of this name.")
+def doctor(config: Path | None, data_folder: str | None, rebuild: bool, project: str | None) -> None:
+    """Compare pool and database, with the service stopped; exit status 1 if something is not as it should be."""
+    from openevs.commands import doctor as command
+    from openevs.commands.table import render
+
+    settings, _ = settings_of(config, data_folder)
+    try:
+        report = command.run(settings, rebuild=rebuild, project=project)
+    except command.CannotExamine as error:
+        raise Failure(str(error)) from None
+    if report.recovered is not None:
+        made = report.recovered
+        where = f" in {', '.join(made.projects)}" if made.projects else ""
+        click.echo(f"Made rows for {made.volumes} volumes and {made.snapshots} snapshots{where}.")
+    click.echo(f"The pool has {report.volumes} volumes and {report.snapshots} snapshots.")
+    if report.findings:
+        click.echo(render(("WHAT", "ID", "FINDING"), report.findings))
+        sys.exit(1)
+    click.echo("All is well.")
+
+
+@main.group()
+def operation() -> None:
+    """The work that the service has done and has to do."""
+
+
+@contextmanager
+def _no_operation() -> Iterator[None]:
+    from openevs.commands.operations import Refused
+
+    try:
+        yield
+    except Refused as error:
+        raise Failure(str(error)) from None
+
+
+@operation.command("list")
+@common
+@click.option("--open", "only_open", is_flag=True, help="Only what has not ended.")
+@click.option("--limit", default=100, show_default=True, help="The newest so many.")
+def list_operations(config: Path | None, data_folder: str | None, only_open: bool, limit: int) -> None:
+    """List operations, newest first."""
+    from openevs.commands import operations as command
+
+    settings, _ = settings_of(config, data_folder)
+    with _no_operation():
+        click.echo(command.list_(settings, only_open=only_open, limit=limit))
+
+
+@operation.command("show")
+@common
+@click.argument("operation_id", metavar="ID")
+def show_operation(config: Path | None, data_folder: str | None, operation_id: str) -> None:
+    """Print all about one operation, with the history of what it is about, as JSON."""
+    from openevs.commands import operations as command
+
+    settings, _ = settings_of(config, data_folder)
+    with _no_operation():
+        click.echo(command.show(settings, operation_id))
+
+
+@operation.command("retry")
+@common
+@click.argument("operation_id", metavar="ID")
+def retry_operation(config: Path | None, data_folder: str | None, operation_id: str) -> None:
+    """Make an operation that waits for its next try due now."""
+    from openevs.commands import operations as command
+
+    settings, _ = settings_of(config, data_folder)
+    with _no_operation():
+        click.echo(command.retry(settings, operation_id))
+
+
+@main.group()
+def engine() -> None:
+    """The engine that holds the bytes."""
+
+
+@engine.command("check")
+@common
+@click.option("--pool", type=click.Path(path_type=Path), help="Folder to check in (default: the pool's).")
+@click.option("--only", multiple=True, help="Run only the check of this name; may be given again.")
+def check_engine(config: Path | None, data_folder: str | None, pool: Path | None, only: tuple[str, ...]) -> None:
+    """Run the engine's conformance suite on the disk of the pool, in a subfolder that is removed after; exit status 1
+    if a check fails."""
+    from openevs.commands import engine_check as command
+
+    settings, _ = settings_of(config, data_folder)
+    try:
+        failed = command.run(settings, pool, only, click.echo)
+    except command.CannotCheck as error:
+        raise Failure(str(error)) from None
+    if failed:
+        sys.exit(1)
+
+
 if __name__ == "__main__":
     sys.exit(main())

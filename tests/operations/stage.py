@@ -134,8 +134,8 @@ class Stage(AbstractAsyncContextManager["Stage"]):
         self.doom.dead.set()
         tasks = asyncio.all_tasks() - self._others - {asyncio.current_task()}
         for task in tasks:
-            task.cancel()  # type: ignore[union-attr]
-        await asyncio.gather(*tasks, return_exceptions=True)  # type: ignore[arg-type]
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         self.app.db.close()
         self.app._folder_lock.close()
 
@@ -232,7 +232,7 @@ def _check(tx: Tx, objects: Objects, exports: set[Any]) -> None:
         assert not {row.status for row in rows.values()} & transitional
         assert set(found) <= set(rows), "something is on storage that no row knows"
         for row_id, row in rows.items():
-            facts: Any = found.get(row_id)  # type: ignore[call-overload]
+            facts: Any = found.get(row_id)
             if not row.status.startswith("error"):
                 assert facts is not None, f"{row_id} is {row.status}, but not on storage"
                 assert facts.size_bytes == row.size_gib << 30

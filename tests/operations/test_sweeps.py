@@ -13,8 +13,14 @@ from openevs.domain.ids import GIB, SnapshotId, VolumeId, new_uuid
 from openevs.engine.errors import Transient
 from openevs.engine.port import ExportSpec, SnapshotSpec, VolumeSpec
 from openevs.store import tables
+from openevs.store.database import Tx
+from openevs.store.listing import count_rows
 from tests.operations import scenarios
 from tests.operations.stage import Stage
+
+
+def run(tx: Tx, statement: sa.Update) -> None:
+    tx.execute(statement)
 
 
 def on_stage(folder: Path, act: Callable[[Stage], Awaitable[None]]) -> None:
@@ -144,10 +150,11 @@ def test_forgets_what_finished_long_ago(short_folder: Path) -> None:
         await scenarios.one_volume(stage)
         long_ago = utc_now() - timedelta(days=91)
         for column in (tables.operation.c.finished_at, tables.event.c.at):
-            await stage.app.db.write(lambda tx, c=column: tx.execute(sa.update(c.table).values({c: long_ago})))
+            age = sa.update(column.table).values({column: long_ago})
+            await stage.app.db.write(run, age)
         await stage.app.sweeper.sweep()
         for table in (tables.operation, tables.event):
-            assert await stage.app.db.read(lambda tx, t=table: tx.execute(sa.select(t)).all()) == []
+            assert (await stage.app.db.read(count_rows, table, [])) == 0
 
     on_stage(short_folder, act)
 

@@ -52,7 +52,8 @@ def test_migrated_schema_is_the_one_of_tables(url: str) -> None:
         options = {"compare_type": True, "compare_server_default": True}
         assert compare_metadata(MigrationContext.configure(connection, opts=options), tables.metadata) == []
         # What Alembic does not compare, SQLite tells in its own words.
-        made = dict(connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").all())
+        query = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"
+        made = {row.name: str(row.sql) for row in connection.exec_driver_sql(query)}
     engine.dispose()
     assert ("AUTOINCREMENT" in made["operation"]) == tables.operation.dialect_options["sqlite"]["autoincrement"]
     assert "WHERE state IN ('queued', 'running')" in made["operation_open"]

@@ -216,6 +216,14 @@ class Exports(Protocol):
 
 
 @runtime_checkable
+class Checks(Protocol):
+    """The power to look for damage on storage; for the doctor, so it may take long."""
+
+    async def check(self) -> list[str]:
+        """Return a sentence for each thing that is damaged or missing; none if all is well."""
+
+
+@runtime_checkable
 class Reads(Protocol):
     """The power to read the bytes of a volume that is not exported, or of a snapshot, without a client."""
 

@@ -78,10 +78,18 @@ def reset_limits(tx: Tx, project_id: str) -> None:
 
 
 def recount(tx: Tx) -> dict[tuple[str, str], tuple[int, int]]:
-    """Set every usage to what the rows say; return what was wrong: (project, resource) → (recorded, true).
+    """Set every usage to what the rows say; return what was wrong, as `wrong_usage` does.
 
     Usage and rows change in one transaction, so this finds nothing unless the database was edited by hand.
     """
+    wrong = wrong_usage(tx)
+    for (project_id, resource), (recorded, true) in wrong.items():
+        _change(tx, project_id, resource, true - recorded, UNLIMITED)
+    return wrong
+
+
+def wrong_usage(tx: Tx) -> dict[tuple[str, str], tuple[int, int]]:
+    """Return every usage that is not what the rows say: (project, resource) → (recorded, true)."""
     true: dict[tuple[str, str], int] = {}
     for table, name in ((volume, "volumes"), (snapshot, "snapshots")):
         query = sa.select(table.c.project_id, table.c.volume_type, sa.func.count(), sa.func.sum(table.c.size_gib))
@@ -90,10 +98,5 @@ def recount(tx: Tx) -> dict[tuple[str, str], tuple[int, int]]:
                 for key in ((project_id, resource), (project_id, f"{resource}_{volume_type}")):
                     true[key] = true.get(key, 0) + amount
     recorded = {(r.project_id, r.resource): r.in_use for r in tx.execute(sa.select(quota_usage))}
-    wrong: dict[tuple[str, str], tuple[int, int]] = {}
-    for key in true.keys() | recorded.keys():
-        was, is_ = recorded.get(key, 0), true.get(key, 0)
-        if was != is_:
-            wrong[key] = (was, is_)
-            _change(tx, key[0], key[1], is_ - was, UNLIMITED)
-    return wrong
+    both = {key: (recorded.get(key, 0), true.get(key, 0)) for key in true.keys() | recorded.keys()}
+    return {key: (was, is_) for key, (was, is_) in both.items() if was != is_}

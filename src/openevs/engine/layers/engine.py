@@ -21,7 +21,7 @@ import structlog
 
 from openevs.domain.ids import SnapshotId, VolumeId
 from openevs.engine.errors import Broken, Busy, EngineError, Mismatch, Stale, Transient
-from openevs.engine.layers import exports, manifest, tool
+from openevs.engine.layers import checking, exports, manifest, tool
 from openevs.engine.layers.core import Core, Volume
 from openevs.engine.layers.cut import Cost
 from openevs.engine.layers.daemon import Daemon
@@ -242,6 +242,9 @@ class LayersEngine:
         )
 
     @_whole
+    async def check(self) -> list[str]:
+        return await checking.check_layers(self._core())
+
     async def settle(self) -> None:
         core = self._core()
         tidiers = [volume.tidier for volume in core.volumes.values() if volume.tidier and not volume.tidier.done()]

@@ -1,0 +1,147 @@
+"""`openevs doctor`: compare pool and database, and with --rebuild make the rows of a lost database anew.
+
+It wants the service stopped: both look at the same pool, and one of them at a time.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from openevs.compose import (
+    VOLUME_TYPE,
+    AlreadyRunning,
+    build_engine,
+    lock_folder,
+    make_private,
+    utc_now,
+)
+from openevs.domain.ids import GIB
+from openevs.domain.lifecycle import TRANSITIONAL_SNAPSHOT_STATUSES, TRANSITIONAL_VOLUME_STATUSES
+from openevs.engine.errors import EngineError
+from openevs.engine.port import Checks, Engine, Exports, Objects, SnapshotFacts, VolumeFacts
+from openevs.identity.bootstrap import Bootstrap, bootstrap
+from openevs.identity.credentials import write_credentials
+from openevs.operations.admission import WrongPool, admit_pool
+from openevs.operations.recovery import Into, Pool, Recovered, recover
+from openevs.settings import Settings
+from openevs.store.database import Database, Tx
+from openevs.store.dialect import sqlite_path
+from openevs.store.installation import kept_pool
+from openevs.store.quotas import wrong_usage
+from openevs.store.schema import SchemaError, migrate
+from openevs.store.sweeping import finished_about, stored_rows, transitional_without_operation
+
+
+class CannotExamine(Exception):
+    """Nothing was looked at, and nothing was changed; the message says why."""
+
+
+class Finding(NamedTuple):
+    """Something that is not as it should be."""
+
+    what: str
+    about: str
+    text: str
+
+
+class Report(NamedTuple):
+    """What was found, and before that made anew."""
+
+    findings: list[Finding]
+    recovered: Recovered | None
+    volumes: int
+    snapshots: int
+
+
+def run(settings: Settings, *, rebuild: bool, project: str | None) -> Report:
+    """Examine, after rebuilding if that is asked for. Raises CannotExamine."""
+    database = sqlite_path(settings.database_url)
+    if not rebuild and database is not None and not database.exists():
+        raise CannotExamine(
+            f"There is no database at {database}. If it was lost, `openevs doctor --rebuild` makes it anew, from what"
+            " is in the pool."
+        )
+    try:
+        with lock_folder(settings.data_folder):
+            make_private(settings)
+            migrate(settings.database_url)
+            return asyncio.run(_run(settings, rebuild=rebuild, project=project))
+    except AlreadyRunning:
+        raise CannotExamine(f"A service is running on {settings.data_folder}; stop it first.") from None
+    except EngineError as error:
+        raise CannotExamine(error.reason) from None
+    except (SchemaError, WrongPool) as error:
+        raise CannotExamine(str(error)) from None
+
+
+async def _run(settings: Settings, *, rebuild: bool, project: str | None) -> Report:
+    db = Database(settings.database_url)
+    engine = build_engine(settings)
+    try:
+        await engine.open()
+        recovered = await _rebuild(settings, db, engine, project) if rebuild else None
+        objects = await engine.list_objects()
+        damaged = await engine.check() if isinstance(engine, Checks) else []
+        findings = [Finding("damage", "-", text) for text in damaged]
+        findings += await db.read(_compare, engine.describe().pool_id, objects)
+        return Report(findings, recovered, len(objects.volumes), len(objects.snapshots))
+    finally:
+        await engine.close()
+        db.close()
+
+
+async def _rebuild(settings: Settings, db: Database, engine: Engine, project: str | None) -> Recovered:
+    facts, objects = engine.describe(), await engine.list_objects()
+    kept = await db.read(kept_pool)
+    if kept is not None and kept != facts.pool_id:
+        # Says so, and what to do.
+        await db.write(admit_pool, facts, objects)
+    base_url = settings.server.public_url or f"http://{settings.server.host}:{settings.server.port}"
+
+    def keep(made: Bootstrap) -> None:
+        write_credentials(settings.data_folder, base_url, settings.api.region, made)
+
+    made = await bootstrap(db, settings.identity, utc_now, keep)
+    exports = await engine.list_exports() if isinstance(engine, Exports) else {}
+    into = Into(project, made.demo_user, made.admin_user, VOLUME_TYPE, settings.api.availability_zone, utc_now())
+    return await db.write(recover, Pool(facts.pool_id, objects, exports), into)
+
+
+def _compare(tx: Tx, pool_id: str, objects: Objects) -> list[Finding]:
+    found = [*_of_storage(tx, objects), *_of_rows(tx, objects)]
+    kept = kept_pool(tx)
+    if kept is not None and pool_id and kept != pool_id:
+        found.append(Finding("wrong pool", pool_id, f"the database belongs to pool {kept}"))
+    for (project_id, resource), (recorded, true) in wrong_usage(tx).items():
+        text = f"{resource}: {recorded} is recorded, {true} is in use; the service corrects this by itself"
+        found.append(Finding("usage", project_id, text))
+    for kind, statuses in (("volume", TRANSITIONAL_VOLUME_STATUSES), ("snapshot", TRANSITIONAL_SNAPSHOT_STATUSES)):
+        for row_id, status in transitional_without_operation(tx, kind, statuses):
+            text = f"{kind} is {status}, but no operation is under way; os-reset_status gives it another status"
+            found.append(Finding("stuck", row_id, text))
+    return found
+
+
+def _of_storage(tx: Tx, objects: Objects) -> Iterator[Finding]:
+    rows = stored_rows(tx)
+    without_row = (objects.volumes.keys() | objects.snapshots.keys()) - rows.keys()
+    left = finished_about(tx, without_row)
+    for object_id in sorted(without_row):
+        kind = "volume" if object_id in objects.volumes else "snapshot"
+        if object_id in left:
+            text = f"{kind} is left of an operation that has finished; the service deletes it by itself"
+            yield Finding("left over", object_id, text)
+        else:
+            yield Finding("no row", object_id, f"{kind} is in the pool only; --rebuild makes a row for it")
+
+
+def _of_rows(tx: Tx, objects: Objects) -> Iterator[Finding]:
+    facts: dict[str, VolumeFacts | SnapshotFacts] = {**objects.volumes, **objects.snapshots}
+    for row in stored_rows(tx).values():
+        found = facts.get(row.id)
+        if found is None:
+            if row.promises:
+                yield Finding("no storage", row.id, f"{row.kind} is {row.status}, but not in the pool")
+        elif row.promises and found.size_bytes != row.size_gib * GIB:
+            text = f"{row.kind} has {row.size_gib} GiB in the database, {found.size_bytes} bytes in the pool"
+            yield Finding("size", row.id, text)

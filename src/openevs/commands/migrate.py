@@ -1,0 +1,19 @@
+"""`openevs migrate`: bring the database to the schema of this version. `openevs serve` does so by itself."""
+
+from openevs.compose import AlreadyRunning, lock_folder
+from openevs.settings import Settings
+from openevs.store import schema
+
+
+class CannotMigrate(Exception):
+    """The database cannot be migrated; the message says why."""
+
+
+def run(settings: Settings) -> str:
+    """Migrate, and return what was done as a sentence. Raises CannotMigrate."""
+    try:
+        # Not under a service that is running: its code knows the old schema.
+        with lock_folder(settings.data_folder):
+            return schema.migrate(settings.database_url)
+    except (AlreadyRunning, schema.SchemaError) as error:
+        raise CannotMigrate(str(error)) from None
