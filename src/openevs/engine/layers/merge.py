@@ -251,8 +251,10 @@ class Merger:
         core, top = self._core, new_layer_id()
         key = run_key(core.pool.pool_id, VolumeId(f"m{secrets.token_hex(6)}"))
         daemon = Daemon(RunFiles(core.run_folder, key), core.settings)
+        # A thread goes on when its caller is cancelled: what it makes can be removed only when it has ended.
+        making = asyncio.create_task(asyncio.to_thread(core.pool.create_on, top, merge.upper))
         try:
-            await asyncio.to_thread(core.pool.create_on, top, merge.upper)
+            await asyncio.shield(making)
             await daemon.spawn(core.chain_words((top, merge.upper, *core.chain(merge.lower))), core.pool.layers)
             await self._begin_job(merge, daemon, top, "copy")
             job = await self.serving.wait_job(daemon, "copy", "pending", "concluded")
@@ -260,6 +262,7 @@ class Merger:
                 raise from_qemu(job["error"])
             await self._flush(daemon, merge.lower)
         finally:
+            await asyncio.wait({making})
             await daemon.kill()
             await asyncio.to_thread(daemon.files.remove)
             await asyncio.to_thread(daemon.files.log.unlink, missing_ok=True)
@@ -331,5 +334,6 @@ class Merger:
 
     async def _break_off(self) -> None:
         if self._copy is not None:
-            self._copy.cancel()
+            if not self._copy.cancelling():  # a second time would cut its cleaning up short
+                self._copy.cancel()
             await self._ended.wait()

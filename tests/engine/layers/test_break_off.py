@@ -1,0 +1,47 @@
+"""A merge that is broken off leaves nothing, at whatever moment: a thread goes on when its caller is cancelled."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+
+from openevs.domain.ids import GIB, SnapshotId, VolumeId
+from openevs.engine.layers.engine import LayersEngine
+from openevs.engine.layers.graph import LayerId
+from openevs.engine.layers.pool import Pool
+from openevs.engine.port import ExportSpec, SnapshotSpec, VolumeSpec
+
+VOLUME = VolumeId("11111111-1111-4111-8111-111111111111")
+SNAPSHOT = SnapshotId("22222222-2222-4222-8222-222222222222")
+
+
+def test_a_merge_broken_off_while_its_layer_is_made_leaves_none(
+    short_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create, started = Pool.create_on, []
+
+    def slowly(self: Pool, layer: LayerId, parent: LayerId) -> None:
+        started.append(layer)
+        time.sleep(0.3)
+        create(self, layer, parent)
+
+    async def merge_and_attach() -> list[str]:
+        (short_folder / "pool").mkdir()
+        engine = LayersEngine(short_folder / "pool", short_folder / "run")
+        await engine.open()
+        try:
+            await engine.ensure_volume(VolumeSpec(VOLUME, GIB))
+            await engine.ensure_snapshot(SnapshotSpec(SNAPSHOT, VOLUME))
+            monkeypatch.setattr(Pool, "create_on", slowly)
+            await engine.ensure_no_snapshot(SNAPSHOT)
+            while not started:  # noqa: ASYNC110 - a thread rings no bell of this loop
+                await asyncio.sleep(0.01)
+            await engine.ensure_export(ExportSpec(VOLUME))
+            await asyncio.sleep(0.5)
+            return [layer for layer in started if (short_folder / "pool" / "layers" / f"{layer}.qcow2").exists()]
+        finally:
+            await engine.ensure_no_export(VOLUME)
+            await engine.close()
+
+    assert asyncio.run(merge_and_attach()) == []
