@@ -286,7 +286,8 @@ async def reset_volume_status(deps: Deps, caller: Caller, volume_id: str, status
         raise InvalidInput("status", "a volume is deleting only while it is deleted; delete it instead.")
 
     def reset(tx: Tx) -> Volume:
-        if status == "in-use" and not attachments_of_one(tx, volume_id):
+        volume = volumes.find_volume(tx, volume_id)
+        if status == "in-use" and not attachments_of_one(tx, volume.id):
             raise InvalidInput("status", f"volume {volume_id} cannot be in-use: it has no attachment.")
         return volumes.move_volume(tx, volume_id, reset_volume(status), deps.clock(), also={"reason": None})
 
