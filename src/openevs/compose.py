@@ -17,6 +17,7 @@ import structlog
 
 from openevs.api.endpoint import Endpoint
 from openevs.api.handlers.health import health_routes
+from openevs.api.openapi import openapi_route
 from openevs.api.routes import ROUTES, build_tree
 from openevs.domain.ids import GIB
 from openevs.engine.errors import EngineError
@@ -114,6 +115,7 @@ class Application:
             max_volume_gib=min(settings.api.max_volume_gib, self.engine.describe().max_volume_bytes // GIB),
         )
         routes = [*ROUTES, *health_routes(self.not_ready, self.metrics.render)]
+        routes.append(openapi_route(routes[:]))
         self._open = False
         self.asgi = Endpoint(build_tree(routes), self.deps, self.identity, self.metrics.request)
 

@@ -7,6 +7,7 @@ from openevs.api.call import Call, Reply, Route
 from openevs.api.handlers.snapshots import accept_new, changes_of, check_volume_id, warn_reserved
 from openevs.api.wire.bodies import parse
 from openevs.api.wire.lists import SNAPSHOT_LIST, list_query, page_links
+from openevs.api.wire.snapshot_replies import CloudSnapshots, RollbackBegun, SnapshotMade, SnapshotShown
 from openevs.api.wire.snapshots import (
     SnapshotCreate,
     SnapshotRollback,
@@ -103,13 +104,15 @@ _QUERY = (
 )
 
 _route = partial(Route, family="evs", tag="Cloud snapshots")
+_show = partial(_route, "GET", policy="reader")
+_rollback = partial(_route, "POST", body=SnapshotRollback, reply=RollbackBegun)
 
 ROUTES = [
-    _route("POST", _PATH, post_cloudsnapshot, 202, "Create a snapshot", body=SnapshotCreate),
-    _route("GET", _PATH + "/detail", list_cloudsnapshots, 200, "List snapshots", policy="reader", query=_QUERY),
-    _route("GET", _ONE, get_cloudsnapshot, 200, "Show a snapshot", policy="reader"),
-    _route("PUT", _ONE, put_cloudsnapshot, 200, "Update a snapshot", body=SnapshotUpdate),
+    _route("POST", _PATH, post_cloudsnapshot, 202, "Create a snapshot", body=SnapshotCreate, reply=SnapshotMade),
+    _show(_PATH + "/detail", list_cloudsnapshots, 200, "List snapshots", query=_QUERY, reply=CloudSnapshots),
+    _show(_ONE, get_cloudsnapshot, 200, "Show a snapshot", reply=SnapshotShown),
+    _route("PUT", _ONE, put_cloudsnapshot, 200, "Update a snapshot", body=SnapshotUpdate, reply=SnapshotMade),
     _route("DELETE", _ONE, delete_cloudsnapshot, 202, "Delete a snapshot"),
-    _route("POST", _ONE + "/rollback", post_rollback, 202, "Roll a volume back", body=SnapshotRollback),
-    _route("POST", _VENDOR, post_rollback, 202, "Roll a volume back (older name)", body=SnapshotRollback),
+    _rollback(path=_ONE + "/rollback", handler=post_rollback, status=202, summary="Roll a volume back"),
+    _rollback(path=_VENDOR, handler=post_rollback, status=202, summary="Roll a volume back (older name)"),
 ]

@@ -1,5 +1,6 @@
 """Native snapshots, v2 and v3 (spec 2.1.1)."""
 
+from functools import partial
 from typing import Any
 
 from msgspec import UNSET, UnsetType
@@ -7,6 +8,7 @@ from msgspec import UNSET, UnsetType
 from openevs.api.call import Call, Reply, Route
 from openevs.api.wire.bodies import flag, parse
 from openevs.api.wire.lists import SNAPSHOT_LIST, list_query, page_links
+from openevs.api.wire.snapshot_replies import SnapshotDetails, SnapshotMade, SnapshotShown, SnapshotSummaries
 from openevs.api.wire.snapshots import SnapshotCreate, SnapshotUpdate, native_detail, snapshot_view
 from openevs.domain.errors import InvalidInput
 from openevs.domain.ids import is_uuid
@@ -122,6 +124,7 @@ async def delete_snapshot(call: Call) -> Reply:
 
 
 _PATH = "{project_id}/snapshots"
+_ONE = _PATH + "/{snapshot_id}"
 _LIST_QUERY = (
     "limit",
     "offset",
@@ -133,24 +136,29 @@ _LIST_QUERY = (
     "status",
     "volume_id",
     "all_tenants",
+    "with_count",
+    "metadata",
+    "availability_zone",
+    "name~",
+    "status~",
+    "volume_id~",
 )
 
+_route = partial(Route, tag="Snapshots")
+_show = partial(_route, "GET", policy="reader")
+
 ROUTES = [
-    Route("POST", _PATH, post_snapshot, 202, "Create a snapshot", body=SnapshotCreate, tag="Snapshots"),
-    Route("GET", _PATH, list_snapshots, 200, "List snapshots", policy="reader", query=_LIST_QUERY, tag="Snapshots"),
-    Route(
-        "GET",
+    _route("POST", _PATH, post_snapshot, 202, "Create a snapshot", body=SnapshotCreate, reply=SnapshotMade),
+    _show(_PATH, list_snapshots, 200, "List snapshots", query=_LIST_QUERY, reply=SnapshotSummaries),
+    _show(
         _PATH + "/detail",
         list_snapshots_detail,
         200,
         "List snapshots with details",
-        policy="reader",
         query=_LIST_QUERY,
-        tag="Snapshots",
+        reply=SnapshotDetails,
     ),
-    Route("GET", _PATH + "/{snapshot_id}", get_snapshot, 200, "Show a snapshot", policy="reader", tag="Snapshots"),
-    Route(
-        "PUT", _PATH + "/{snapshot_id}", put_snapshot, 200, "Update a snapshot", body=SnapshotUpdate, tag="Snapshots"
-    ),
-    Route("DELETE", _PATH + "/{snapshot_id}", delete_snapshot, 202, "Delete a snapshot", tag="Snapshots"),
+    _show(_ONE, get_snapshot, 200, "Show a snapshot", reply=SnapshotShown),
+    _route("PUT", _ONE, put_snapshot, 200, "Update a snapshot", body=SnapshotUpdate, reply=SnapshotMade),
+    _route("DELETE", _ONE, delete_snapshot, 202, "Delete a snapshot"),
 ]
