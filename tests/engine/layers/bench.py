@@ -121,7 +121,7 @@ def on_bench(test: Callable[[Bench], Coroutine[Any, Any, None]], folder: Path | 
     async def main() -> None:
         await bench.engine.open()
         try:
-            await asyncio.wait_for(test(bench), 30)
+            await asyncio.wait_for(test(bench), 120)
         finally:
             await bench.engine.close()
 

@@ -259,7 +259,7 @@ def test_clients_see_a_grown_size_once_none_is_left_that_saw_the_old(monkeypatch
         await client.close()
 
         async def grown() -> bool:
-            async with await bench.connect(volume_id) as late:
+            async with await connected(bench, volume_id) as late:  # there is a moment without an export
                 size = late.size_bytes
             await asyncio.sleep(0.6)
             return size == 2 * GIB

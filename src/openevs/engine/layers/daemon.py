@@ -224,11 +224,12 @@ def find_running(folder: Path) -> dict[Path, int]:
 
 
 def _is_ours(pid: int, qmp: Path) -> bool:
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)
     words = _command_line(pid)
-    if words == [""]:  # a zombie; or, for a moment, a process that is being replaced by the program it runs
-        return _state(pid) not in {"Z", "X", ""}
+    if words == [""]:  # dead, and to be reaped if it is our child; or, for a moment, turning into the program it runs
+        state = _state(pid)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
+        return state not in {"Z", "X", ""}
     return any(word.startswith(f"socket,path={_escaped(qmp)},") for word in words)
 
 
