@@ -1,6 +1,7 @@
 """An engine in a process of its own answers as it does here, and can be killed."""
 
 import asyncio
+import sys
 
 import pytest
 
@@ -9,7 +10,7 @@ from openevs.engine.errors import Busy, Mismatch, OutcomeUnknown
 from openevs.engine.memory import MemoryEngine
 from openevs.engine.port import Engine, Exports, Reads, SnapshotSpec, VolumeSpec
 from openevs.testing.faulty import Faults, faulty
-from openevs.testing.process import EngineProcess
+from openevs.testing.process import EngineProcess, UnexpectedError
 
 SPEC = VolumeSpec(VolumeId(new_uuid()), 8192)
 
@@ -18,6 +19,12 @@ def never_lists() -> Engine:
     faults = Faults()
     faults.hang("list_objects")
     return faulty(MemoryEngine(), faults)
+
+
+def dies() -> Engine:
+    if "openevs.testing.process" in sys.orig_argv:  # not here, where it is only asked for its powers
+        sys.exit(1)
+    return MemoryEngine()
 
 
 def test_calls_facts_and_errors_travel() -> None:
@@ -58,6 +65,43 @@ def test_a_killed_engine_leaves_the_outcome_unknown() -> None:
         await engine.open()
         assert await engine.inspect_volume(SPEC.volume_id) is None
         await process.kill()
+        await process.kill()
+
+    asyncio.run(run())
+
+
+class QuotaError(Exception):
+    """Does not survive pickling: it cannot be made from its own `args`."""
+
+    def __init__(self, used: int, allowed: int) -> None:
+        super().__init__(f"{used} of {allowed}")
+
+
+def raises_quota_error() -> Engine:
+    faults = Faults()
+    faults.fail("capacity", QuotaError(3, 2))
+    return faulty(MemoryEngine(), faults)
+
+
+def test_what_an_engine_must_not_raise_is_told() -> None:
+    async def run() -> None:
+        process = EngineProcess(raises_quota_error)
+        engine = process.engine()
+        await engine.open()
+        with pytest.raises(UnexpectedError, match="raised QuotaError, which it must not: 3 of 2"):
+            await engine.capacity()
+        await engine.close()
+
+    asyncio.run(run())
+
+
+def test_a_process_that_dies_by_itself_is_noticed() -> None:
+    async def run() -> None:
+        process = EngineProcess(dies)
+        engine = process.engine()
+        for _ in range(2):
+            with pytest.raises(OutcomeUnknown):
+                await engine.open()
         await process.kill()
 
     asyncio.run(run())

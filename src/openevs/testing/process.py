@@ -19,13 +19,17 @@ import traceback
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar, cast
 
-from openevs.engine.errors import OutcomeUnknown
+from openevs.engine.errors import EngineError, OutcomeUnknown
 from openevs.engine.port import Engine, EngineFacts
 from openevs.engine.wrap import Call, wrapped
 
 T = TypeVar("T")
 _LENGTH: Final = struct.Struct(">I")
 _DESCRIBE: Final = "describe"
+
+
+class UnexpectedError(Exception):
+    """The engine raised something that is no EngineError."""
 
 
 class EngineProcess:
@@ -66,7 +70,8 @@ class EngineProcess:
         return self._facts
 
     async def _around(self, call: Call, _: Callable[[], Awaitable[T]], /) -> T:
-        if call.method == "open" and self._process is None:
+        if call.method == "open" and not self._is_running():
+            await self._ended()
             await self._start()
         if call.method == "close" and self._process is None:
             return cast("T", None)
@@ -77,6 +82,9 @@ class EngineProcess:
             await self._ended()
         return result
 
+    def _is_running(self) -> bool:
+        return self._replies is not None and not self._replies.done()
+
     async def _start(self) -> None:
         self._process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", __name__, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
@@ -85,8 +93,8 @@ class EngineProcess:
         self._replies = asyncio.create_task(self._receive(self._process))
 
     async def _ask(self, method: str, arguments: tuple[object, ...]) -> Any:
-        if self._process is None:
-            raise OutcomeUnknown("the engine's process was killed")
+        if self._process is None or not self._is_running():
+            raise OutcomeUnknown("the engine's process was killed, or died")
         self._last_number += 1
         reply = asyncio.get_running_loop().create_future()
         self._waiting[self._last_number] = reply
@@ -100,7 +108,7 @@ class EngineProcess:
     async def _receive(self, process: asyncio.subprocess.Process) -> None:
         if process.stdout is None:
             return
-        with contextlib.suppress(asyncio.IncompleteReadError):
+        try:
             while True:
                 number, result, error = await _unpacked(process.stdout)
                 reply = self._waiting.pop(number)
@@ -110,10 +118,13 @@ class EngineProcess:
                     reply.set_result(result)
                 else:
                     reply.set_exception(error)
-        for reply in self._waiting.values():
-            if not reply.done():
-                reply.set_exception(OutcomeUnknown("the engine's process died"))
-        self._waiting.clear()
+        except asyncio.IncompleteReadError:
+            pass
+        finally:
+            for reply in self._waiting.values():
+                if not reply.done():
+                    reply.set_exception(OutcomeUnknown("the engine's process died"))
+            self._waiting.clear()
 
 
 def _packed(message: object) -> bytes:
@@ -126,7 +137,7 @@ async def _unpacked(reader: asyncio.StreamReader) -> Any:
     return pickle.loads(await reader.readexactly(length))  # noqa: S301 - from our own child, or parent
 
 
-async def _serve(output: int) -> None:
+async def serve(output: int) -> None:
     """The child: carry out what comes on stdin, each call in a task of its own, until there is no parent."""
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
@@ -137,9 +148,14 @@ async def _serve(output: int) -> None:
         try:
             result = getattr(engine, method)(*arguments)
             message = _packed((number, result if method == _DESCRIBE else await result, None))
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is the parent's to judge
+        except EngineError as error:
             error.add_note(traceback.format_exc())
             message = _packed((number, None, error))
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the parent's to judge
+            # Not as it is: an exception of another library may not survive the way.
+            seen = UnexpectedError(f"the engine raised {type(error).__name__}, which it must not: {error}")
+            seen.add_note(traceback.format_exc())
+            message = _packed((number, None, seen))
         _write_all(output, message)
 
     with contextlib.suppress(asyncio.IncompleteReadError):
@@ -156,8 +172,11 @@ def _write_all(descriptor: int, data: bytes) -> None:
 
 
 if __name__ == "__main__":
+    # Under its own name: the parent would not know the classes of `__main__`.
+    from openevs.testing.process import serve
+
     # What anything prints goes to stderr: stdout is for replies.
     replies = os.dup(1)
     os.dup2(2, 1)
-    asyncio.run(_serve(replies))
+    asyncio.run(serve(replies))
     os._exit(0)  # without the good order that a killed process does not have either
