@@ -8,6 +8,7 @@ from openevs.store import snapshots, volumes
 from openevs.store.attachments import attachments_of
 from openevs.store.database import Tx
 from openevs.store.operations import NewOperation, insert_operation
+from openevs.store.tables import volume as table
 
 _MOVES: dict[str, tuple[Move, Move]] = {
     "rollback_volume": (VolumeMoves.rollback, SnapshotMoves.rollback),
@@ -27,6 +28,9 @@ def begin_reverting(tx: Tx, deps: Deps, caller: Caller, snapshot: Snapshot, kind
         raise InUse("volume", f"volume {volume.id} is still connected; end its connections first.")
     if any(other.status == "creating" for other in snapshots.snapshots_of(tx, volume.id)):
         raise InUse("volume", f"a snapshot of volume {volume.id} is just being created; try again when it is done.")
+    # A copy was promised the bytes that were there when it was asked for.
+    if volumes.count_volumes(tx, [table.c.source_volid == volume.id, table.c.status == "creating"]):
+        raise InUse("volume", f"another volume is just being made from volume {volume.id}; try again when it is done.")
     new = NewOperation(
         kind=kind,
         project_id=volume.project_id,
