@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from openevs.domain.model import Caller
 from openevs.store.listing import Condition, Page, metadata_condition
-from openevs.store.tables import volume
+from openevs.store.tables import attachment, volume
 
 Filter = Callable[[sa.Table, Any], Condition]
 
@@ -76,6 +76,11 @@ SNAPSHOT_FILTERS: dict[str, Filter] = {
     **_TIMES,
 }
 
+
+def _on_server(table: sa.Table, value: object) -> Condition:
+    return table.c.id.in_(sa.select(attachment.c.volume_id).where(attachment.c.instance_uuid == value))
+
+
 VOLUME_FILTERS: dict[str, Filter] = {
     "id": _equal("id"),
     "ids": _one_of("id"),
@@ -90,6 +95,7 @@ VOLUME_FILTERS: dict[str, Filter] = {
     "availability_zone": _equal("availability_zone"),
     "snapshot_id": _equal("snapshot_id"),
     "source_volid": _equal("source_volid"),
+    "server_id": _on_server,
     "name_like": _contains("name"),
     "status_like": _contains("status"),
     "description_like": _contains("description"),

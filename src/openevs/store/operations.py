@@ -155,6 +155,15 @@ def find_operation(tx: Tx, operation_id: str) -> Operation:
     return Operation._make(row)
 
 
+def newest_operation(tx: Tx, kind: str, resource_id: str) -> Operation:
+    """Return the newest operation of a kind on a resource. Raises NotFound."""
+    found = sa.select(*table.c).where(table.c.resource_id == resource_id, table.c.kind == kind)
+    row = tx.execute(found.order_by(table.c.seq.desc()).limit(1)).first()
+    if row is None:
+        raise NotFound("operation", f"on {resource_id}")
+    return Operation._make(row)
+
+
 def claimant(tx: Tx, resource_kind: str, resource_id: str) -> Operation | None:
     """Return the open operation that has a claim on a resource, if there is one."""
     mine = sa.and_(claims.c.resource_kind == resource_kind, claims.c.resource_id == resource_id)

@@ -1,0 +1,191 @@
+"""Huawei's own volume resource (spec 4.1 to 4.3): the same volumes, but whoever changes them is given a job."""
+
+from functools import partial
+from typing import Any, Final
+
+from msgspec import UNSET
+
+from openevs.api.call import Call, Reply, Route
+from openevs.api.handlers.cloudsnapshots import ELSEWHERE, OWN_PROJECTS, SERVICE_TYPES
+from openevs.api.wire.bodies import flag, json_object, parse
+from openevs.api.wire.cloudvolumes import CLOUD_VOLUME_LIST, CloudVolumeCreate, Extend, cloud_volume
+from openevs.api.wire.lists import list_query, page_links
+from openevs.api.wire.volumes import VolumeUpdate, volume_summary, whole_number
+from openevs.domain.errors import InvalidInput
+from openevs.domain.ids import volume_type_id
+from openevs.service import volumes as service
+from openevs.service.jobs import job_of
+from openevs.service.queries import ListQuery
+from openevs.service.volumes import NewVolume
+
+ABSENT: Final = {
+    "imageRef": "image_ref",
+    "backup_id": "backup_id",
+    "tags": "tags",
+    "iops": "iops",
+    "throughput": "throughput",
+}
+"""Fields of a create that ask for what OpenEVS does not have: name in the body → attribute."""
+
+
+async def post_cloudvolume(call: Call) -> Reply:
+    """Create a volume: empty, or from a snapshot."""
+    body = parse(call, "volume", CloudVolumeCreate)
+    _refuse_absent(json_object(call), body)
+    volume = await service.create_volume(
+        call.deps,
+        call.caller,
+        NewVolume(
+            size_gib=None if body.size is None else whole_number("size", body.size, "EVS.1010"),
+            name=body.name,
+            description=body.description,
+            volume_type=body.volume_type,
+            availability_zone=body.availability_zone,
+            metadata=body.metadata or {},
+            snapshot_id=body.snapshot_id or None,
+            multiattach=any(
+                flag(name, value)
+                for name, value in (("multiattach", body.multiattach), ("shareable", body.shareable))
+                if value is not None
+            ),
+        ),
+    )
+    return await _job(call, "create_volume", volume.id, volume_ids=[volume.id])
+
+
+def _refuse_absent(document: dict[str, Any], body: CloudVolumeCreate) -> None:
+    for name, attribute in ABSENT.items():
+        if getattr(body, attribute):
+            raise InvalidInput(name, "this service has none.")
+    if body.count is not None and whole_number("count", body.count, "EVS.1021") != 1:
+        raise InvalidInput("count", "this service creates one volume a call.", "EVS.1021")
+    if document.get("server_id"):
+        raise InvalidInput("server_id", "this service has no servers; attach the volume when it is available.")
+    billing = document.get("bssParam")
+    if isinstance(billing, dict) and billing.get("chargingMode", "postPaid") != "postPaid":
+        raise InvalidInput("bssParam.chargingMode", "nothing is paid for here; only 'postPaid' is taken.")
+
+
+async def _job(call: Call, kind: str, volume_id: str, **beside: Any) -> Reply:
+    # The later version of a call says more, and that its work is only accepted.
+    job_id = await job_of(call.deps, kind, volume_id)
+    return Reply({"job_id": job_id, **beside}, 202) if call.api == "v2.1" else Reply({"job_id": job_id})
+
+
+def _query(call: Call) -> ListQuery:
+    query = list_query(call, CLOUD_VOLUME_LIST)
+    filters = dict(query.filters)
+    if "ids" in filters:
+        filters.pop("id", None)
+    if _selects_nothing(call):
+        filters["nothing"] = True
+    return query._replace(filters=filters, with_count=True, all_projects=False)
+
+
+def _selects_nothing(call: Call) -> bool:
+    service_type = call.query.get("service_type", "EVS")
+    if service_type not in SERVICE_TYPES:
+        raise InvalidInput("service_type", f"{service_type[:32]!r} is none of {', '.join(SERVICE_TYPES)}.")
+    own_type = volume_type_id(call.deps.volume_type)
+    return (
+        service_type != "EVS"
+        or any(name in call.query for name in ELSEWHERE)
+        or call.query.get("enterprise_project_id", "0") not in OWN_PROJECTS
+        or call.query.get("volume_type_id", own_type) != own_type
+    )
+
+
+async def list_cloudvolumes(call: Call) -> Reply:
+    """List volumes (deprecated by EVS)."""
+    query = _query(call)
+    rows, count = await service.list_volumes(call.deps, call.caller, query)
+    return _page(call, query, [volume_summary(call, row) for row in rows], count)
+
+
+async def list_cloudvolumes_detail(call: Call) -> Reply:
+    """List volumes with all their fields and the number of all that fit."""
+    query = _query(call)
+    rows, attachments, count = await service.list_volumes_detail(call.deps, call.caller, query)
+    return _page(call, query, [cloud_volume(call, row, attachments.get(row.id, ())) for row in rows], count)
+
+
+def _page(call: Call, query: ListQuery, views: list[dict[str, Any]], count: int | None) -> Reply:
+    body: dict[str, Any] = {"count": count, "volumes": views}
+    links = page_links(call, query, [view["id"] for view in views], count)
+    if links:
+        body["volumes_links"] = links
+    return Reply(body)
+
+
+async def get_cloudvolume(call: Call) -> Reply:
+    """Show a volume."""
+    volume, attachments = await service.show_volume(call.deps, call.caller, call.path["volume_id"])
+    return Reply({"volume": cloud_volume(call, volume, attachments)})
+
+
+async def put_cloudvolume(call: Call) -> Reply:
+    """Change name or description. The answer has no envelope, as EVS documents."""
+    body = parse(call, "volume", VolumeUpdate)
+    changes = {
+        name: value
+        for name, value in (("name", body.name), ("description", body.description), ("metadata", body.metadata))
+        if value is not UNSET
+    }
+    volume, attachments = await service.update_volume(call.deps, call.caller, call.path["volume_id"], changes)
+    return Reply(cloud_volume(call, volume, attachments))
+
+
+async def delete_cloudvolume(call: Call) -> Reply:
+    """Delete a volume."""
+    volume_id = call.path["volume_id"]
+    cascade = flag("cascade", call.query.get("cascade") or False)
+    await service.delete_volume(call.deps, call.caller, volume_id, cascade=cascade)
+    return await _job(call, "delete_volume", volume_id)
+
+
+async def post_cloudvolume_action(call: Call) -> Reply:
+    """Extend a volume."""
+    body = parse(call, "os-extend", Extend)
+    volume_id = call.path["volume_id"]
+    new_size = whole_number("new_size", body.new_size, "EVS.1010")
+    await service.extend_volume(call.deps, call.caller, volume_id, new_size, attached=True)
+    return await _job(call, "extend_volume", volume_id)
+
+
+_PATH: Final = "{project_id}/cloudvolumes"
+_ONE: Final = _PATH + "/{volume_id}"
+_VENDOR: Final = "{project_id}/os-vendor-volumes"
+_QUERY: Final = (
+    "marker",
+    "limit",
+    "offset",
+    "name",
+    "status",
+    "availability_zone",
+    "metadata",
+    "multiattach",
+    "service_type",
+    "dedicated_storage_id",
+    "dedicated_storage_name",
+    "volume_type_id",
+    "id",
+    "ids",
+    "enterprise_project_id",
+    "server_id",
+    "sort_key",
+    "sort_dir",
+)
+_route = partial(Route, apis=("v2",), family="evs", tag="Cloud volumes")
+_reader = partial(_route, policy="reader")
+
+ROUTES = [
+    _route("POST", _PATH, post_cloudvolume, 200, "Create a volume", body=CloudVolumeCreate, apis=("v2", "v2.1", "v3")),
+    _reader("GET", _PATH, list_cloudvolumes, 200, "List volumes", query=_QUERY),
+    _reader("GET", _PATH + "/detail", list_cloudvolumes_detail, 200, "List volumes with details", query=_QUERY),
+    _reader("GET", _ONE, get_cloudvolume, 200, "Show a volume"),
+    _route("PUT", _ONE, put_cloudvolume, 200, "Update a volume", body=VolumeUpdate),
+    _route("DELETE", _ONE, delete_cloudvolume, 200, "Delete a volume", query=("cascade",)),
+    _route("POST", _ONE + "/action", post_cloudvolume_action, 200, "Extend a volume", body=Extend, apis=("v2", "v2.1")),
+    _reader("GET", _VENDOR + "/detail", list_cloudvolumes_detail, 200, "List volumes (older name)", apis=("v2", "v3")),
+    _reader("GET", _VENDOR + "/{volume_id}", get_cloudvolume, 200, "Show a volume (older name)", apis=("v2", "v3")),
+]
