@@ -76,7 +76,7 @@ def _announce(app: Application, base_url: str, made: Bootstrap) -> None:
             f"This is its first start. It has made an administrator ({made.admin_user}), a user ({made.demo_user})",
             f"and a project ({made.demo_project}). Their passwords are in these files, which only you can read:",
             f"  {clouds}    for OpenStack tools: clouds openevs and openevs-admin",
-            f"  {openrc}         for a shell",
+            f"  {openrc}         for a shell, and for Huawei's SDKs",
             "",
             "To make a first volume, in another shell:",
             f"  source {openrc}",
