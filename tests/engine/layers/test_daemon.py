@@ -2,7 +2,6 @@
 
 import os
 import signal
-from pathlib import Path
 
 import pytest
 
@@ -25,6 +24,5 @@ def test_a_daemon_that_has_ended_leaves_no_zombie() -> None:
         for pid in pids:
             with pytest.raises(ProcessLookupError):
                 os.kill(pid, 0)
-            assert not Path(f"/proc/{pid}").exists()
 
     on_bench(test)

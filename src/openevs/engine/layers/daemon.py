@@ -225,12 +225,19 @@ def find_running(folder: Path) -> dict[Path, int]:
 
 def _is_ours(pid: int, qmp: Path) -> bool:
     words = _command_line(pid)
-    if words == [""]:  # dead, and to be reaped if it is our child; or, for a moment, turning into the program it runs
-        state = _state(pid)
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(pid, os.WNOHANG)
-        return state not in {"Z", "X", ""}
+    if words == [""]:  # ending, ended; or, for a moment, turning into the program it runs
+        return not _has_ended(pid)
     return any(word.startswith(f"socket,path={_escaped(qmp)},") for word in words)
+
+
+def _has_ended(pid: int) -> bool:
+    """Say whether the process holds no file any more, and reap it if it is our child.
+
+    Its first thread may be a zombie while others are yet to end: then it still has the layers open."""
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    except ChildProcessError:
+        return _state(pid) in {"Z", "X", ""} and _threads(pid) <= 1
 
 
 def _command_line(pid: int) -> list[str]:
@@ -246,6 +253,13 @@ def _state(pid: int) -> str:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
         return ""
+
+
+def _threads(pid: int) -> int:
+    try:
+        return len(list(Path(f"/proc/{pid}/task").iterdir()))
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
 
 
 def _escaped(path: Path) -> str:
