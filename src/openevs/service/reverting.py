@@ -18,6 +18,8 @@ _MOVES: dict[str, tuple[Move, Move]] = {
 
 def begin_reverting(tx: Tx, deps: Deps, caller: Caller, snapshot: Snapshot, kind: str) -> tuple[Snapshot, Operation]:
     """Move volume and snapshot into the statuses of `kind` and queue the work. Raises WrongStatus, InUse."""
+    if snapshot.owner == "backup":
+        raise InUse("snapshot", f"snapshot {snapshot.id} belongs to a backup; a volume cannot be rolled back to it.")
     now = deps.clock()
     volume_move, snapshot_move = _MOVES[kind]
     volume = volumes.move_volume(

@@ -163,9 +163,7 @@ def _accept_rollback(
         raise InvalidInput(
             "volume_id", f"snapshot {snapshot_id} was taken of volume {snapshot.volume_id}, not of {volume_id}."
         )
-    if snapshot.owner == "backup":
-        raise InUse("snapshot", f"snapshot {snapshot_id} belongs to a backup; a volume cannot be rolled back to it.")
-    if (snapshot.name or "").startswith(BACKUP_SNAPSHOT_PREFIX):
+    if snapshot.owner == "user" and (snapshot.name or "").startswith(BACKUP_SNAPSHOT_PREFIX):
         # A constraint of the rollback page (spec 3.3). The name may have been given by a user, who can change it.
         raise InUse(
             "snapshot",

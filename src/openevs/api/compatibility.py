@@ -1,0 +1,106 @@
+"""docs/api-compatibility.md: every call from the route table, and the choices where sources are silent or disagree."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from openevs.api.call import Route
+from openevs.api.routes import ROUTES
+from openevs.api.versions import HIGHEST, LOWEST, as_text
+
+CHOICES: Final = (
+    ("the seed page's exact URI", "v2 and v3 are served alike, with the same bodies"),
+    (
+        "how native failures look",
+        "by fault name, with the HTTP status as an integer; Huawei's own resources answer `error` and an EVS code",
+    ),
+    (
+        "a wrong volume status at cloudsnapshots create; rollback to another volume or in a wrong status",
+        "400 EVS.5400, and the message names id, status and what is allowed",
+    ),
+    (
+        "the most snapshots of one volume is reached",
+        "400 (`badRequest`, EVS.5400) with the number; profile `cloud`: 7, profile `service`: a setting",
+    ),
+    ("the status of EVS.2409", "409 for a single snapshot; it belongs to v5, whose status is in the table of calls"),
+    (
+        "names that begin with `autobk_snapshot_`",
+        (
+            "accepted at create and rename with a `Warning` header and a log line; rolling back to one is 400, "
+            "until it is renamed; what a backup really owns can be neither rolled back to nor deleted, under any name; "
+            "deleting one that only has the name is allowed"
+        ),
+    ),
+    ("statuses of v5's policies and groups", "200 with an object, 202 with a job, 204 empty, where they are served"),
+    ("job types and entities of v5 snapshot jobs", "free text; entities name `snapshot_id` and `volume_id`"),
+    ("the form of `GET /v5/…/snapshots/tags`", "the list form, which the SDK reads"),
+    ("do snapshots outlive their volume", "no, in no family: they go with it, by cascade"),
+    ("which volume type counts for EVS.2096", "does not arise: there is one type"),
+    (
+        "rollback after the volume was extended",
+        (
+            "allowed: the volume keeps its larger size, and what lies beyond the snapshot reads as zeros; Cinder's "
+            "`revert` refuses it, as there"
+        ),
+    ),
+    ("sorting of cloudsnapshots", "as in the native lists; bad keys are EVS.1039 and EVS.1040"),
+    (
+        "unknown query parameters and body keys",
+        (
+            "ignored on v2 and on Huawei's own resources; on native v3 unknown keys are 400 (in a volume's create: "
+            "from 3.53 on) and unknown filters are 400 from 3.31 on"
+        ),
+    ),
+    ("`count` on native v3", "the number of all that fit, as in Cinder"),
+    ("`snapshots_links` when there is no next page", "absent"),
+    ("copying snapshots", "there is no such call"),
+    ("the recycle bin", "not served"),
+    ("EVS codes above 2145 that are not documented", "not used, but for 2218 and 2219 (client tokens)"),
+    ("the version document's `version`", f"the real highest microversion, {as_text(HIGHEST)}"),
+    ("deleting a snapshot that volumes were made from", "allowed at once; such volumes keep their bytes"),
+    ("the status of v2.1 volume creation", "202"),
+    (
+        "`force`",
+        (
+            "`available` never needs it; `in-use` and `attaching` do, below 3.66; from 3.66 on `in-use` does not, "
+            "`attaching` is refused and `false` is 400"
+        ),
+    ),
+    ("`limit`", "native: 0 gives an empty list and more than the most is cut; Huawei's own: 400 EVS.1023 and EVS.2142"),
+    ("limits of names and descriptions", "255 bytes of UTF-8 after blanks at both ends are cut off"),
+    ("`X-Client-Token`", "on every POST that creates or begins work, any text up to 255 characters, for 8 hours"),
+    (
+        "`os-unmanage`, quotas of classes",
+        "`os-unmanage` is 400 (a snapshot's layers cannot live without OpenEVS); quota classes are read only",
+    ),
+)
+"""(question, what OpenEVS does). The first ones are those that the sources leave open."""
+
+_HEAD = f"""# API compatibility
+
+Made from the route table and the choices in `src/openevs/api/compatibility.py`; a test fails when this text is another.
+`/openapi.json` on a running server says more of each call.
+
+Microversions {as_text(LOWEST)} to {as_text(HIGHEST)} on `/v3`. A native v3 path also works without the project in it.
+"""
+
+
+def render_compatibility(routes: Iterable[Route] = tuple(ROUTES)) -> str:
+    """Return docs/api-compatibility.md."""
+    parts = [_HEAD, "## Choices", "", "| question | what OpenEVS does |", "|---|---|"]
+    parts += [f"| {question} | {answer} |" for question, answer in CHOICES]
+    by_tag: dict[str, list[Route]] = {}
+    for route in routes:
+        by_tag.setdefault(route.tag or "Other", []).append(route)
+    parts += ["", "## Calls", ""]
+    for tag, group in sorted(by_tag.items()):
+        parts += [f"### {tag}", "", "| call | versions | success | who | what |", "|---|---|---|---|---|"]
+        parts += [_row(route) for route in group]
+        parts.append("")
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _row(route: Route) -> str:
+    versions = ", ".join(api for api in route.apis if api) or "all"
+    if route.since:
+        versions += f" (3.{route.since})"
+    return f"| `{route.method} {route.path}` | {versions} | {route.status} | {route.policy} | {route.summary} |"
