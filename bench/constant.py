@@ -19,6 +19,7 @@ class Constant:
     """Answers every request with the same JSON of a given size."""
 
     def __init__(self, size: int) -> None:
+        self.limits = Server()
         self._body = b'{"constant":"' + b"x" * (size - 15) + b'"}'
         length = str(len(self._body)).encode()
         self._headers = [(b"content-type", b"application/json"), (b"content-length", length)]

@@ -149,7 +149,7 @@ class Endpoint:
     async def _read_body(self, headers: Headers, receive: Receive) -> bytes:
         most = self.limits.max_body_bytes
         declared = headers.get("content-length", "")
-        if not declared and "transfer-encoding" not in headers:
+        if declared in ("", "0") and "transfer-encoding" not in headers:
             return b""  # then there is none (RFC 9112, 6.3), and nothing to wait for
         if declared.isdigit() and int(declared) > most:
             raise HttpRefusal(413, f"The body has {declared} bytes, but may have at most {most}.")

@@ -12,6 +12,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._children: dict[tuple[int, tuple[str, ...]], Histogram] = {}
         self._requests = Histogram(
             "openevs_http_request_seconds",
             "Requests by method, route and status.",
@@ -57,11 +58,18 @@ class Metrics:
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a request."""
-        self._requests.labels(method, route, str(status)).observe(seconds)
+        self._child(self._requests, method, route, str(status)).observe(seconds)
 
     def transaction(self, name: str, mode: str, seconds: float) -> None:
         """Count a transaction."""
-        self._transactions.labels(name, mode).observe(seconds)
+        self._child(self._transactions, name, mode).observe(seconds)
+
+    def _child(self, metric: Histogram, *labels: str) -> Histogram:
+        """Finding a child is what `labels` spends its time on; there are as many as routes and transactions."""
+        key = (id(metric), labels)
+        if (found := self._children.get(key)) is None:
+            found = self._children[key] = metric.labels(*labels)
+        return found
 
     def engine_call(self, method: str, outcome: str, seconds: float) -> None:
         """Count an engine call."""

@@ -11,10 +11,13 @@ from openevs.domain.lifecycle import Move
 from openevs.domain.model import Attachment
 from openevs.store.database import Tx
 from openevs.store.listing import Condition, Page, count_rows, list_page
+from openevs.store.lookup import Lookup
 from openevs.store.moves import move_row
 from openevs.store.tables import attachment as table
 
-_OF_VOLUME = sa.select(*table.c).where(table.c.volume_id == sa.bindparam("volume_id")).order_by(table.c.created_at)
+_OF_VOLUME = Lookup(
+    sa.select(*table.c).where(table.c.volume_id == sa.bindparam("id")).order_by(table.c.created_at), Attachment._make
+)
 
 
 def insert_attachment(tx: Tx, attachment: Attachment) -> Attachment:
@@ -33,7 +36,7 @@ def find_attachment(tx: Tx, attachment_id: str, project_id: str | None = None) -
 
 def attachments_of_one(tx: Tx, volume_id: str) -> list[Attachment]:
     """Return the attachments of one volume, oldest first."""
-    return [Attachment._make(row) for row in tx.execute(_OF_VOLUME, {"volume_id": volume_id})]
+    return _OF_VOLUME.all(tx, id=volume_id)
 
 
 def attachments_of(tx: Tx, volume_ids: Sequence[str]) -> dict[str, list[Attachment]]:

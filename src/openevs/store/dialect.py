@@ -3,8 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.pool import NullPool
+
+_encode = msgspec.json.Encoder().encode
 
 
 def sqlite_path(url: str) -> Path | None:
@@ -24,6 +27,8 @@ def open_sqlite(url: str) -> sa.Engine:
         url,
         poolclass=NullPool,
         connect_args={"check_same_thread": False, "timeout": 30.0, "isolation_level": None, "cached_statements": 512},
+        json_serializer=lambda value: _encode(value).decode(),
+        json_deserializer=msgspec.json.decode,
     )
 
     @sa.event.listens_for(engine, "connect")

@@ -39,7 +39,7 @@ def list_page(tx: Tx, table: sa.Table, make: Callable[[Any], R], where: Sequence
         query = sa.select(*table.c).where(table.c.id.in_(ids.subquery().select())).order_by(*order)
     else:
         query = sa.select(*table.c).where(*conditions).order_by(*order).limit(page.limit)
-    return [make(row) for row in tx.execute(query)]
+    return [make(row) for row in tx.execute(query).all()]
 
 
 def count_rows(tx: Tx, table: sa.Table, where: Sequence[Condition]) -> int:

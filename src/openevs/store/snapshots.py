@@ -11,11 +11,14 @@ from openevs.domain.lifecycle import Move
 from openevs.domain.model import Snapshot
 from openevs.store.database import Tx
 from openevs.store.listing import Condition, Page, count_rows, list_page
+from openevs.store.lookup import Lookup
 from openevs.store.moves import move_row
 from openevs.store.tables import snapshot as table
 
-_ONE = sa.select(*table.c).where(table.c.id == sa.bindparam("snapshot_id"))
-_OF_VOLUME = sa.select(*table.c).where(table.c.volume_id == sa.bindparam("volume_id")).order_by(table.c.created_at)
+_ONE = Lookup(sa.select(*table.c).where(table.c.id == sa.bindparam("id")), Snapshot._make)
+_OF_VOLUME = Lookup(
+    sa.select(*table.c).where(table.c.volume_id == sa.bindparam("id")).order_by(table.c.created_at), Snapshot._make
+)
 
 
 def insert_snapshot(tx: Tx, snapshot: Snapshot) -> Snapshot:
@@ -26,10 +29,10 @@ def insert_snapshot(tx: Tx, snapshot: Snapshot) -> Snapshot:
 
 def find_snapshot(tx: Tx, snapshot_id: str, project_id: str | None = None) -> Snapshot:
     """Return a snapshot; with a project, those of others do not exist. Raises NotFound."""
-    row = tx.execute(_ONE, {"snapshot_id": snapshot_id}).first()
-    if row is None or (project_id is not None and row.project_id != project_id):
+    found = _ONE.first(tx, id=snapshot_id)
+    if found is None or (project_id is not None and found.project_id != project_id):
         raise NotFound("snapshot", snapshot_id)
-    return Snapshot._make(row)
+    return found
 
 
 def move_snapshot(
@@ -65,7 +68,7 @@ def delete_snapshot_row(tx: Tx, snapshot_id: str) -> None:
 
 def snapshots_of(tx: Tx, volume_id: str) -> list[Snapshot]:
     """Return every snapshot of a volume, oldest first."""
-    return [Snapshot._make(row) for row in tx.execute(_OF_VOLUME, {"volume_id": volume_id})]
+    return _OF_VOLUME.all(tx, id=volume_id)
 
 
 def count_snapshots_of(tx: Tx, volume_id: str) -> int:

@@ -11,10 +11,11 @@ from openevs.domain.lifecycle import Move
 from openevs.domain.model import Volume
 from openevs.store.database import Tx
 from openevs.store.listing import Condition, Page, count_rows, list_page
+from openevs.store.lookup import Lookup
 from openevs.store.moves import move_row
 from openevs.store.tables import volume as table
 
-_ONE = sa.select(*table.c).where(table.c.id == sa.bindparam("volume_id"))
+_ONE = Lookup(sa.select(*table.c).where(table.c.id == sa.bindparam("id")), Volume._make)
 
 
 def insert_volume(tx: Tx, volume: Volume) -> Volume:
@@ -25,10 +26,10 @@ def insert_volume(tx: Tx, volume: Volume) -> Volume:
 
 def find_volume(tx: Tx, volume_id: str, project_id: str | None = None) -> Volume:
     """Return a volume; with a project, those of others do not exist. Raises NotFound."""
-    row = tx.execute(_ONE, {"volume_id": volume_id}).first()
-    if row is None or (project_id is not None and row.project_id != project_id):
+    found = _ONE.first(tx, id=volume_id)
+    if found is None or (project_id is not None and found.project_id != project_id):
         raise NotFound("volume", volume_id)
-    return Volume._make(row)
+    return found
 
 
 def move_volume(

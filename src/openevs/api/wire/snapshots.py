@@ -54,15 +54,14 @@ def snapshot_view(snapshot: Snapshot) -> dict[str, Any]:
 def snapshot_detail(snapshot: Snapshot) -> dict[str, Any]:
     """Return what show and detail add in every family, and what only OpenEVS can tell: when exactly the bytes were
     frozen, how long that took, how long a client's request was held up by it, and why it failed."""
-    return {
-        **snapshot_view(snapshot),
-        "os-extended-snapshot-attributes:project_id": snapshot.project_id,
-        "os-extended-snapshot-attributes:progress": snapshot.progress,
-        "openevs:taken_at": wire_time(snapshot.taken_at),
-        "openevs:cut_ms": snapshot.cut_ms,
-        "openevs:stall_ms": snapshot.stall_ms,
-        "openevs:reason": snapshot.reason,
-    }
+    view = snapshot_view(snapshot)
+    view["os-extended-snapshot-attributes:project_id"] = snapshot.project_id
+    view["os-extended-snapshot-attributes:progress"] = snapshot.progress
+    view["openevs:taken_at"] = wire_time(snapshot.taken_at)
+    view["openevs:cut_ms"] = snapshot.cut_ms
+    view["openevs:stall_ms"] = snapshot.stall_ms
+    view["openevs:reason"] = snapshot.reason
+    return view
 
 
 def cloud_list_item(snapshot: Snapshot) -> dict[str, Any]:
