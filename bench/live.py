@@ -88,12 +88,13 @@ def _block(rig: Rig, service: Running, block: int) -> tuple[list[Window], list[R
         ours = stack.enter_context(Writer(disk.attached.uri, 0, SLOTS, rig.folder / "ours.times"))
         theirs = stack.enter_context(Writer(bare.uri, 0, SLOTS, rig.folder / "theirs.times"))
         theirs.pause()
-        last = service.client.snapshot(disk.volume_id)[0]
+        last, length = service.client.snapshot(disk.volume_id)[0], 0.0
         for number in range(rig.rounds(20)):
             with _writing(ours):
-                quiet = _look(service.client, last)
+                quiet = _look(service.client, last, max(_LOOK_SECONDS, length * 1.5))
                 last, asked, available = service.client.snapshot(disk.volume_id)
                 windows.append(Window(asked, available, quiet))
+                length = (available - asked) / 1e9
                 time.sleep(_SETTLE_SECONDS / 2)
             with _writing(theirs):
                 floors.append(bare.round(prepared=number % 2 == 1))
@@ -112,11 +113,11 @@ def _writing(writer: Writer) -> Iterator[None]:
         writer.pause()
 
 
-def _look(client: QuickClient, snapshot_id: str) -> int:
-    """Look at a snapshot as often as one does who waits for one, for a while; return the moment half-way."""
+def _look(client: QuickClient, snapshot_id: str, seconds: float) -> int:
+    """Look at a snapshot as often as one does who waits for one, for so long; return the moment half-way."""
     request = client.prepared("GET", f"/v3/{{p}}/snapshots/{snapshot_id}")
     began = time.monotonic_ns()
-    while time.monotonic_ns() - began < _LOOK_SECONDS * 1e9:
+    while time.monotonic_ns() - began < seconds * 1e9:
         client.exchange(request)
         time.sleep(POLL_SECONDS)
-    return began + int(_LOOK_SECONDS * 1e9 / 2)
+    return began + int(seconds * 1e9 / 2)
