@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from openevs.domain.ids import GIB, SnapshotId, VolumeId
+from openevs.engine.layers.daemon import Daemon
 from openevs.engine.layers.engine import LayersEngine
 from openevs.engine.layers.graph import LayerId
 from openevs.engine.layers.pool import Pool
@@ -42,6 +43,35 @@ def test_a_merge_broken_off_while_its_layer_is_made_leaves_none(
             return [layer for layer in started if (short_folder / "pool" / "layers" / f"{layer}.qcow2").exists()]
         finally:
             await engine.ensure_no_export(VOLUME)
+            await engine.close()
+
+    assert asyncio.run(merge_and_attach()) == []
+
+
+def test_a_merge_broken_off_while_it_cleans_up_leaves_no_daemon(
+    short_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kill, ending = Daemon.kill, asyncio.Event()
+
+    async def slowly(self: Daemon) -> None:
+        ending.set()
+        await asyncio.sleep(0.3)
+        await kill(self)
+
+    async def merge_and_attach() -> list[str]:
+        (short_folder / "pool").mkdir()
+        engine = LayersEngine(short_folder / "pool", short_folder / "run")
+        await engine.open()
+        try:
+            await engine.ensure_volume(VolumeSpec(VOLUME, GIB))
+            await engine.ensure_snapshot(SnapshotSpec(SNAPSHOT, VOLUME))
+            with monkeypatch.context() as patch:
+                patch.setattr(Daemon, "kill", slowly)
+                await engine.ensure_no_snapshot(SNAPSHOT)
+                await asyncio.wait_for(ending.wait(), 10)
+                await engine.ensure_snapshot(SnapshotSpec(SNAPSHOT, VOLUME))
+            return [path.name for path in (short_folder / "run").iterdir()]
+        finally:
             await engine.close()
 
     assert asyncio.run(merge_and_attach()) == []

@@ -262,11 +262,20 @@ class Merger:
                 raise from_qemu(job["error"])
             await self._flush(daemon, merge.lower)
         finally:
-            await asyncio.wait({making})
-            await daemon.kill()
-            await asyncio.to_thread(daemon.files.remove)
-            await asyncio.to_thread(daemon.files.log.unlink, missing_ok=True)
-            await asyncio.to_thread(core.pool.remove_layer, top)
+            # Being broken off may come now, too; a daemon that is left would keep its lock on lower for ever.
+            cleaning = asyncio.create_task(self._clean_up(daemon, top, making))
+            try:
+                await asyncio.shield(cleaning)
+            except asyncio.CancelledError:
+                await asyncio.wait({cleaning})
+                raise
+
+    async def _clean_up(self, daemon: Daemon, top: LayerId, making: asyncio.Task[None]) -> None:
+        await asyncio.wait({making})
+        await daemon.kill()
+        await asyncio.to_thread(daemon.files.remove)
+        await asyncio.to_thread(daemon.files.log.unlink, missing_ok=True)
+        await asyncio.to_thread(self._core.pool.remove_layer, top)
 
     async def _begin_job(self, merge: Merge, daemon: Daemon, top: LayerId, job_id: str) -> None:
         await daemon.execute("block-commit", {
