@@ -1,6 +1,6 @@
 # `make` prints what there is.
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test slow check bench clean
+.PHONY: help setup run demo test slow check kill bench clean
 ARGS ?=
 RUNNER ?= .venv/bin/pytest
 
@@ -32,6 +32,10 @@ check: ## Lint, types, imports
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+
+kill: ## Kill the service and its daemons under load, ROUNDS times each (50), and print what was found
+	@scripts/setup test
+	@exec .venv/bin/python -m tests.kill --target all --rounds $(or $(ROUNDS),50) $(ARGS)
 
 bench: ## Measure what is promised about speed, as ratios
 	@scripts/setup test
