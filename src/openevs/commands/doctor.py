@@ -21,9 +21,10 @@ from openevs.engine.errors import EngineError
 from openevs.engine.port import Checks, Engine, Exports, Objects, SnapshotFacts, VolumeFacts
 from openevs.identity.bootstrap import Bootstrap, bootstrap
 from openevs.identity.credentials import write_credentials
+from openevs.observe.log import configure_logging
 from openevs.operations.admission import WrongPool, admit_pool
 from openevs.operations.recovery import Into, Pool, Recovered, recover
-from openevs.settings import Settings
+from openevs.settings import Log, Settings
 from openevs.store.database import Database, Tx
 from openevs.store.dialect import sqlite_path
 from openevs.store.installation import kept_pool
@@ -55,6 +56,8 @@ class Report(NamedTuple):
 
 def run(settings: Settings, *, rebuild: bool, project: str | None) -> Report:
     """Examine, after rebuilding if that is asked for. Raises CannotExamine."""
+    # What is wrong is in the report; the rest of a service's log is of no use here.
+    configure_logging(Log(level="error", format=settings.log.format))
     database = sqlite_path(settings.database_url)
     if not rebuild and database is not None and not database.exists():
         raise CannotExamine(
@@ -136,7 +139,8 @@ def _of_storage(tx: Tx, objects: Objects) -> Iterator[Finding]:
 
 
 def _of_rows(tx: Tx, objects: Objects) -> Iterator[Finding]:
-    facts: dict[str, VolumeFacts | SnapshotFacts] = {**objects.volumes, **objects.snapshots}
+    facts: dict[str, VolumeFacts | SnapshotFacts] = dict(objects.volumes.items())
+    facts |= dict(objects.snapshots.items())
     for row in stored_rows(tx).values():
         found = facts.get(row.id)
         if found is None:

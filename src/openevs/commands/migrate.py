@@ -1,7 +1,8 @@
 """`openevs migrate`: bring the database to the schema of this version. `openevs serve` does so by itself."""
 
 from openevs.compose import AlreadyRunning, lock_folder
-from openevs.settings import Settings
+from openevs.observe.log import configure_logging
+from openevs.settings import Log, Settings
 from openevs.store import schema
 
 
@@ -11,6 +12,7 @@ class CannotMigrate(Exception):
 
 def run(settings: Settings) -> str:
     """Migrate, and return what was done as a sentence. Raises CannotMigrate."""
+    configure_logging(Log(level="error", format=settings.log.format))
     try:
         # Not under a service that is running: its code knows the old schema.
         with lock_folder(settings.data_folder):

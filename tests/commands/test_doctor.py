@@ -1,0 +1,279 @@
+"""`openevs doctor`, `operation`, `migrate` and `engine check`, as processes, on real QEMU."""
+
+import asyncio
+import json
+import re
+import shlex
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from openevs.engine.layers.engine import LayersEngine
+from openevs.engine.nbd import NbdClient
+
+pytestmark = pytest.mark.skipif(shutil.which("qemu-storage-daemon") is None, reason="needs QEMU")
+OPENEVS = [sys.executable, "-m", "openevs.cli"]
+BLOCK = 64 << 10
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A data folder with a short path, for sockets."""
+    path = Path(tempfile.mkdtemp(prefix="evs-"))
+    yield path
+    shutil.rmtree(path)
+
+
+def openevs(folder: Path, *words: str) -> tuple[int, str]:
+    """Run a command to its end; return its status and all that it printed."""
+    command = [*OPENEVS, *words, "--data-folder", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+@dataclass
+class Service:
+    """A service that is running, and a client of it."""
+
+    http: httpx.Client
+    project_id: str
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        reply = self.http.request(method, f"/v3/{self.project_id}{path}", json=body)
+        assert reply.status_code < 300, reply.text
+        return reply.json() if reply.content else None
+
+    def until(self, kind: str, resource_id: str, status: str) -> dict[str, Any]:
+        for _ in range(2000):
+            found: dict[str, Any] = self.call("GET", f"/{kind}s/{resource_id}")[kind]
+            if found["status"] == status:
+                return found
+        raise AssertionError(found)
+
+    def volume(self, name: str, **fields: Any) -> str:
+        made = self.call("POST", "/volumes", {"volume": {"name": name, "size": 1, **fields}})["volume"]
+        self.until("volume", made["id"], "available")
+        return str(made["id"])
+
+    def snapshot(self, name: str, volume_id: str) -> str:
+        body = {"snapshot": {"name": name, "volume_id": volume_id, "force": True}}
+        made = self.call("POST", "/snapshots", body)["snapshot"]
+        self.until("snapshot", made["id"], "available")
+        return str(made["id"])
+
+    def attach(self, volume_id: str) -> tuple[str, str]:
+        body = {"attachment": {"volume_uuid": volume_id, "instance_uuid": volume_id, "connector": {"host": "here"}}}
+        made = self.call("POST", "/attachments", body)["attachment"]
+        info = made["connection_info"]
+        return made["id"], (info.get("data") or info)["uri"]
+
+    def write(self, volume_id: str, text: str) -> None:
+        attachment_id, uri = self.attach(volume_id)
+        asyncio.run(write(uri, text))
+        self.call("DELETE", f"/attachments/{attachment_id}")
+        self.until("volume", volume_id, "available")
+
+
+async def write(uri: str, text: str) -> None:
+    async with await NbdClient.connect(uri) as client:
+        await client.write(BLOCK, block(text))
+        await client.flush()
+
+
+async def read(uri: str) -> bytes:
+    async with await NbdClient.connect(uri) as client:
+        return await client.read(BLOCK, BLOCK)
+
+
+def block(text: str) -> bytes:
+    return (text.encode() * BLOCK)[:BLOCK]
+
+
+async def stored(folder: Path, *object_ids: str) -> list[bytes]:
+    engine = LayersEngine(folder / "pool", folder / "run")
+    await engine.open()
+    try:
+        return [await engine.read(object_id, BLOCK, BLOCK) for object_id in object_ids]  # type: ignore[arg-type]
+    finally:
+        await engine.close()
+
+
+@contextmanager
+def served(folder: Path, project: str | None = None) -> Iterator[Service]:
+    """Run a service; the client is the administrator on `project` (an id), or else the demo user on its own."""
+    log = (folder / "log").open("ab")
+    process = subprocess.Popen(
+        [*OPENEVS, "serve", "--port", "0", "--data-folder", str(folder)],
+        stdout=subprocess.PIPE, stderr=log, text=True,
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        found = re.search(r"http://\S+", process.stdout.readline())
+        assert found, (folder / "log").read_text()
+        with httpx.Client(base_url=found[0], timeout=60) as http:
+            user, password, scope = credentials(folder, admin=project is not None)
+            target = {"id": project} if project else {"name": scope, "domain": {"id": "default"}}
+            login = {"user": {"name": user, "domain": {"id": "default"}, "password": password}}
+            body = {"auth": {"identity": {"methods": ["password"], "password": login}, "scope": {"project": target}}}
+            reply = http.post("/identity/v3/auth/tokens", json=body)
+            assert reply.status_code == 201, reply.text
+            http.headers["X-Auth-Token"] = reply.headers["X-Subject-Token"]
+            http.headers["OpenStack-API-Version"] = "volume 3.50"
+            yield Service(http, reply.json()["token"]["project"]["id"])
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+        log.close()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def credentials(folder: Path, *, admin: bool) -> tuple[str, str, str]:
+    if admin:
+        text = (folder / "clouds.yaml").read_text().split("openevs-admin:")[1]
+        found = dict(re.findall(r"^ +(username|password|project_name): \"?(.*?)\"?$", text, re.MULTILINE))
+        return found["username"], found["password"], found["project_name"]
+    words = dict(word.split("=", 1) for word in shlex.split((folder / "openrc").read_text()) if word.startswith("OS_"))
+    return words["OS_USERNAME"], words["OS_PASSWORD"], words["OS_PROJECT_NAME"]
+
+
+def lose_database(folder: Path) -> None:
+    for path in folder.glob("openevs.db*"):
+        path.unlink()
+
+
+def test_a_lost_database_is_made_anew_and_every_byte_is_there(folder: Path) -> None:
+    with served(folder) as service:
+        project = service.project_id
+        first, second = service.volume("first"), service.volume("second")
+        service.write(first, "past")
+        past = service.snapshot("yesterday", first)
+        service.write(first, "present")
+        clone = service.volume("clone", snapshot_id=past)
+        assert "A service is running" in openevs(folder, "doctor")[1]
+    assert openevs(folder, "doctor") == (0, "The pool has 3 volumes and 1 snapshots.\nAll is well.\n")
+
+    lose_database(folder)
+    status, said = openevs(folder, "doctor")
+    assert (status, "There is no database" in said) == (1, True)
+    status, said = openevs(folder, "serve", "--port", "0")
+    assert (status, "The database is new, but the pool" in said, "doctor --rebuild" in said) == (1, True, True)
+    status, said = openevs(folder, "doctor")
+    assert (status, said.count("no row")) == (1, 4), said
+
+    status, said = openevs(folder, "doctor", "--rebuild")
+    assert status == 0, said
+    assert said.startswith(f"Made rows for 3 volumes and 1 snapshots in recovered-{project[:12]}.")
+    assert "Made rows for 0 volumes and 0 snapshots." in openevs(folder, "doctor", "--rebuild")[1]
+
+    with served(folder, project) as service:
+        volumes = {volume["name"]: volume for volume in service.call("GET", "/volumes/detail")["volumes"]}
+        assert {name: volume["id"] for name, volume in volumes.items()} == {
+            "first": first, "second": second, "clone": clone,
+        }  # fmt: skip
+        assert {volume["status"] for volume in volumes.values()} == {"available"}
+        (snapshot,) = service.call("GET", "/snapshots/detail")["snapshots"]
+        assert (snapshot["id"], snapshot["name"], snapshot["volume_id"]) == (past, "yesterday", first)
+        assert asyncio.run(read(service.attach(first)[1])) == block("present")
+        service.snapshot("today", first)
+    # Still attached: the volume goes on being served, and a second loss of the database keeps that.
+    lose_database(folder)
+    status, said = openevs(folder, "doctor", "--rebuild", "--project", "mine")
+    assert (status, "3 volumes and 2 snapshots in mine" in said) == (0, True), said
+    with sqlite3.connect(folder / "openevs.db") as db:
+        (mine,) = db.execute("SELECT id FROM project WHERE name = 'mine'").fetchone()
+    with served(folder, mine) as service:
+        (attachment,) = service.call("GET", f"/attachments?volume_id={first}")["attachments"]
+        assert service.call("GET", f"/volumes/{first}")["volume"]["status"] == "in-use"
+        service.call("DELETE", f"/attachments/{attachment['id']}")
+        service.until("volume", first, "available")
+        service.call("POST", f"/volumes/{first}/action", {"revert": {"snapshot_id": newest(service, first)}})
+        service.until("volume", first, "available")
+    assert openevs(folder, "doctor")[0] == 0
+    assert asyncio.run(stored(folder, first, past, clone)) == [block("present"), block("past"), block("past")]
+
+
+def newest(service: Service, volume_id: str) -> str:
+    found = service.call("GET", f"/snapshots/detail?volume_id={volume_id}")["snapshots"]
+    return str(max(found, key=lambda snapshot: snapshot["created_at"])["id"])
+
+
+def test_doctor_names_everything_that_is_wrong(folder: Path) -> None:
+    with served(folder) as service:
+        lost, stuck, large, damaged = (service.volume(name) for name in ("lost", "stuck", "large", "damaged"))
+    (folder / "pool" / "volumes" / f"{lost}.json").unlink()
+    head = json.loads((folder / "pool" / "volumes" / f"{damaged}.json").read_text())["head"]
+    with (folder / "pool" / "layers" / f"{head}.qcow2").open("r+b") as file:
+        file.seek(3 << 17)  # the table that says where everything is, which is empty
+        file.write(b"\x80" + b"\xff" * 4)
+    with sqlite3.connect(folder / "openevs.db") as db:
+        db.execute("UPDATE volume SET status = 'extending' WHERE id = ?", (stuck,))
+        db.execute("UPDATE volume SET size_gib = 9 WHERE id = ?", (large,))
+    status, said = openevs(folder, "doctor")
+    assert status == 1
+    lines = said.splitlines()
+    for what, about in (("no storage", lost), ("stuck", stuck), ("size", large), ("damage", head), ("usage", "")):
+        assert [line for line in lines if line.startswith(what) and about in line], (what, said)
+    other = folder / "other"
+    shutil.copytree(folder / "pool", other / "pool", ignore=shutil.ignore_patterns("pool.json", "*.json"))
+    (other / "pool" / "pool.json").write_text('{"pool_id":"another","format":1}')
+    shutil.copy(folder / "openevs.db", other / "openevs.db")
+    for words in (["serve", "--port", "0"], ["doctor", "--rebuild"]):
+        status, said = openevs(other, *words)
+        assert (status, "The database belongs to the pool" in said, "data.pool_folder" in said) == (1, True, True), said
+
+
+def test_operations_are_listed_shown_and_made_due(folder: Path) -> None:
+    assert "There is no database" in openevs(folder, "operation", "list")[1]
+    with served(folder) as service:
+        service.volume("one")
+        status, said = openevs(folder, "operation", "list")
+        (head, row) = said.splitlines()
+        assert (status, head.split()[:3], "create_volume" in row, "succeeded" in row) == (
+            0, ["ID", "KIND", "RESOURCE"], True, True,
+        )  # fmt: skip
+        operation_id = row.split()[0]
+        shown = json.loads(openevs(folder, "operation", "show", operation_id)[1])
+        assert (shown["kind"], shown["history"][0]["name"]) == ("create_volume", "create_volume.succeeded")
+        assert len(openevs(folder, "operation", "list", "--open")[1].splitlines()) == 1, "the head"
+        status, said = openevs(folder, "operation", "retry", operation_id)
+        assert (status, "is succeeded; only a queued one" in said) == (1, True)
+    with sqlite3.connect(folder / "openevs.db") as db:
+        db.execute("UPDATE operation SET state = 'queued', finished_at = NULL, run_after = run_after + 3600000000")
+    assert openevs(folder, "operation", "retry", operation_id)[0] == 0
+    with sqlite3.connect(folder / "openevs.db") as db:
+        assert db.execute("SELECT run_after <= strftime('%s') * 1000000 FROM operation").fetchone() == (1,)
+    assert "could not be found" in openevs(folder, "operation", "show", "nothing")[1]
+
+
+def test_migrate(folder: Path) -> None:
+    assert openevs(folder, "migrate")[1].endswith("from schema none to 0001.\n")
+    assert openevs(folder, "migrate")[1].endswith("already.\n")
+    with sqlite3.connect(folder / "openevs.db") as db:
+        db.execute("UPDATE alembic_version SET version_num = '9999'")
+        db.execute("UPDATE setting SET value = '9999' WHERE name = 'schema_oldest_compatible'")
+    for words in (["migrate"], ["serve", "--port", "0"], ["doctor"]):
+        status, said = openevs(folder, *words)
+        assert (status, "which needs an OpenEVS that knows schema 9999" in said) == (1, True), said
+
+
+def test_engine_check(folder: Path) -> None:
+    (folder / "pool").mkdir()
+    words = ("engine", "check", "--only", "capacity", "--only", "calls_twice")
+    status, said = openevs(folder, *words)
+    assert status == 0, said
+    assert re.search(r"^calls_twice +passed", said, re.MULTILINE)
+    assert "All is well." in said
+    assert list((folder / "pool").iterdir()) == [], "nothing is left"
+    assert "There is no check nonsense" in openevs(folder, "engine", "check", "--only", "nonsense")[1]
