@@ -150,11 +150,12 @@ class Ideal:
 
     def may_reset_volume(self, volume_id: str, status: str) -> int:
         """An administrator sets a status."""
+        if status in ("deleting", "unheard-of"):
+            return REFUSED
         if volume_id not in self.volumes:
             return GONE
-        if status == "in-use" and self.volumes[volume_id].attachment is None:
-            return REFUSED
-        return REFUSED if status in ("deleting", "unheard-of") else ACCEPTED
+        attached = self.volumes[volume_id].attachment is not None
+        return REFUSED if status == "in-use" and not attached else ACCEPTED
 
     # Snapshots --------------------------------------------------------------------------------------------------
 

@@ -8,38 +8,25 @@ or the process dies at that call, before its effect or after it.
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 import httpx
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from openevs.domain.ids import GIB
-from openevs.engine.errors import NoSpace, OutcomeUnknown, Transient
+from openevs.engine.errors import Broken, NoSpace, OutcomeUnknown, Transient
 from tests.model.ideal import ACCEPTED, Ideal, IdealSnapshot, IdealVolume, Thing
 from tests.model.stage import BLOCK_BYTES, Stage
 
-Mishap = Literal["none", "transient", "lost before", "lost after", "no space", "death before", "death after"]
+Mishap = Literal["none", "transient", "lost before", "lost after", "no space", "broken", "death before", "death after"]
 _BLOCKS_PER_GIB: Final = GIB // BLOCK_BYTES
 BLOCKS: Final = (0, 1, _BLOCKS_PER_GIB - 1, _BLOCKS_PER_GIB, 2 * _BLOCKS_PER_GIB + 3)
 """Those that are written and read: the first, a neighbour, and both sides of where growing begins."""
 NOBODY: Final = "00000000-0000-4000-8000-000000000000"
 CONNECTOR: Final = {"host": "model"}
 
-mishaps = st.sampled_from(
-    [
-        "none",
-        "none",
-        "none",
-        "none",
-        "transient",
-        "lost before",
-        "lost after",
-        "no space",
-        "death before",
-        "death after",
-    ]
-)
+mishaps: st.SearchStrategy[Mishap] = st.sampled_from(["none", "none", "none", *get_args(Mishap)])
 picks = st.integers(0, 30)
 names = st.sampled_from(["a", "b", "ab", "ü", ""])
 sizes = st.integers(0, 6)
@@ -94,6 +81,7 @@ class Machine(RuleBasedStateMachine):
             "lost before": lambda: faults.fail(engine_call, OutcomeUnknown("no answer")),
             "lost after": lambda: faults.fail(engine_call, OutcomeUnknown("no answer"), when="after"),
             "no space": lambda: faults.fail(engine_call, NoSpace("the pool is full")),
+            "broken": lambda: faults.fail(engine_call, Broken("the disk is gone")),
         }
         if mishap in errors:
             errors[mishap]()
@@ -154,7 +142,7 @@ class Machine(RuleBasedStateMachine):
 
     @staticmethod
     def _made(thing: Thing, mishap: Mishap) -> None:
-        if mishap == "no space":
+        if mishap in ("no space", "broken"):
             thing.status, thing.stored, thing.bytes = "error", False, {}
 
     @rule(pick=picks, cascade=st.booleans(), mishap=mishaps)
@@ -166,7 +154,7 @@ class Machine(RuleBasedStateMachine):
         self.work(expected, "ensure_no_volume", mishap, "DELETE", path)
         if expected != ACCEPTED:
             return
-        if mishap != "no space":
+        if mishap != "broken":
             self.ideal.delete_volume(volume_id)
             return
         self.ideal.volumes[volume_id].status = "error_deleting"
@@ -189,7 +177,11 @@ class Machine(RuleBasedStateMachine):
         expected = self.ideal.may_extend(volume_id, size)
         body = {"os-extend": {"new_size": size}}
         self.work(expected, "ensure_volume_size", mishap, "POST", f"/v3/{{p}}/volumes/{volume_id}/action", body)
-        if expected == ACCEPTED:  # growing is never given up for want of space
+        if expected != ACCEPTED:
+            return
+        if mishap == "broken":
+            self.ideal.volumes[volume_id].status = "error_extending"
+        else:
             self.ideal.volumes[volume_id].size = size
 
     @rule(pick=picks, name=names)
@@ -282,7 +274,7 @@ class Machine(RuleBasedStateMachine):
         self.work(expected, "ensure_no_snapshot", mishap, "DELETE", f"/v3/{{p}}/snapshots/{snapshot_id}")
         if expected != ACCEPTED:
             return
-        if mishap == "no space":
+        if mishap == "broken":
             self.ideal.snapshots[snapshot_id].status = "error_deleting"
         else:
             self.ideal.delete_snapshot(snapshot_id)
@@ -307,8 +299,7 @@ class Machine(RuleBasedStateMachine):
         expected = self.ideal.may_roll_back(volume_id, snapshot_id)
         path, body = f"/v2/{{p}}/cloudsnapshots/{snapshot_id}/rollback", {"rollback": {"volume_id": volume_id}}
         self.work(expected, "ensure_reverted", mishap, "POST", path, body)
-        if expected == ACCEPTED:
-            self.ideal.put_back(snapshot_id)
+        self._put_back(expected, mishap, snapshot_id, "error_rollbacking")
 
     @rule(pick=picks, mishap=mishaps)
     def revert(self, pick: int, mishap: Mishap) -> None:
@@ -318,7 +309,14 @@ class Machine(RuleBasedStateMachine):
         expected = self.ideal.may_revert(volume_id, snapshot_id)
         path, body = f"/v3/{{p}}/volumes/{volume_id}/action", {"revert": {"snapshot_id": snapshot_id}}
         self.work(expected, "ensure_reverted", mishap, "POST", path, body)
-        if expected == ACCEPTED:
+        self._put_back(expected, mishap, snapshot_id, "error")
+
+    def _put_back(self, expected: int, mishap: Mishap, snapshot_id: str, failed: str) -> None:
+        if expected != ACCEPTED:
+            return
+        if mishap == "broken":
+            self.ideal.volumes[self.ideal.snapshots[snapshot_id].volume_id].status = failed
+        else:
             self.ideal.put_back(snapshot_id)
 
     # The service ------------------------------------------------------------------------------------------------
