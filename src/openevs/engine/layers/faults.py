@@ -1,6 +1,7 @@
 """From what the system and QEMU report to the engine's errors. One table, used at one edge: `translated`."""
 
 import errno
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -30,6 +31,10 @@ _QEMU_SAYS: Final[tuple[tuple[str, type[errors.EngineError]], ...]] = (  # the f
     ("Input/output error", errors.Broken),
 )
 
+_QUOTED: Final = re.compile(
+    r'--blockdev \{.*"filename": "(?:[^"]*/)?(?P<file>[^"/]+)".*\}: (?P<complaint>.*)', re.DOTALL
+)
+
 
 def from_os_error(error: OSError) -> errors.EngineError:
     """Return the engine error for a failed system call."""
@@ -43,7 +48,10 @@ def from_os_error(error: OSError) -> errors.EngineError:
 
 
 def from_qemu(text: str) -> errors.EngineError:
-    """Return the engine error for a sentence of QEMU's."""
+    """Return the engine error for a sentence of QEMU's. Of the option that it quotes, a person needs the file alone."""
+    quoted = _QUOTED.match(text)
+    if quoted:
+        text = f"layer {quoted['file']}: {quoted['complaint']}"
     for words, kind in _QEMU_SAYS:
         if words in text:
             return kind(f"QEMU: {text}")

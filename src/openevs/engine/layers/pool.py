@@ -129,8 +129,12 @@ class Pool:
         return parent_of(qcow2.read_header(self.layer_path(layer)))
 
     def create_layer(self, layer: LayerId, size_bytes: int, parent: LayerId | None) -> None:
-        """Make an empty layer, on stable storage."""
-        name = self.layer_path(parent).name if parent else None
+        """Make an empty layer, on stable storage. Raises Qcow2Error if the parent cannot be read: nothing is to be
+        promised on top of what is damaged."""
+        name = None
+        if parent is not None:
+            qcow2.read_header(self.layer_path(parent))
+            name = self.layer_path(parent).name
         qcow2.write_empty(self.layer_path(layer), size_bytes, self._cluster_bits, name)
         manifests.sync_folder(self.layers)
 
