@@ -25,7 +25,7 @@ _ALWAYS: dict[str, Any] = {
     "print_blob": True,
 }
 PROFILES = {
-    "ci": settings(max_examples=250, stateful_step_count=40, phases=[Phase.generate], **_ALWAYS),
+    "ci": settings(max_examples=20, stateful_step_count=25, phases=[Phase.generate], **_ALWAYS),
     "deep": settings(max_examples=1500, stateful_step_count=60, **_ALWAYS),
 }
 PLANTED = settings(max_examples=200, stateful_step_count=40, phases=[Phase.generate], derandomize=True, **_ALWAYS)
