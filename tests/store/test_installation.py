@@ -51,9 +51,7 @@ def test_an_empty_pool_is_remembered(db: Database) -> None:
 
 def test_another_pool_is_refused(db: Database) -> None:
     admit(db, FACTS, EMPTY)
-    with pytest.raises(
-        WrongPool, match=r"belongs to the pool one, but the pool at /pool is two\."
-    ):
+    with pytest.raises(WrongPool, match=r"belongs to the pool one, but the pool at /pool is two\."):
         admit(db, replace(FACTS, pool_id="two"), EMPTY)
     db.close()
 

@@ -99,9 +99,7 @@ def test_a_newer_schema_is_refused_in_a_sentence(url: str) -> None:
     migrate(url)
     set_schema(url, "0009", "0005")
     before = dump(url)
-    with pytest.raises(
-        SchemaTooNew, match="schema 0009, which needs an OpenEVS that knows schema 0005"
-    ):
+    with pytest.raises(SchemaTooNew, match="schema 0009, which needs an OpenEVS that knows schema 0005"):
         migrate(url)
     assert dump(url) == before
 
