@@ -39,8 +39,8 @@ CHECKS: list[Any] = [
     response_schema_conformance,
     negative_data_rejection,
 ]
-TOLERANT = ("/cloudsnapshots", "/os-vendor-", "/identity/", "/v2/")
-"""Where what is wrong may be ignored: only Cinder's v3 refuses everything that it does not know."""
+TOLERANT = ("/cloud", "/os-vendor-", "/identity/", "/v2")
+"""Where what is wrong in a body may be ignored: only Cinder's v3 refuses everything that it does not know."""
 
 
 @dataclass
@@ -116,7 +116,11 @@ def test_a_body_stands_in_its_envelope() -> None:
 
 
 def test_answers_are_as_described(served: Served) -> None:
-    schema = schemathesis.openapi.from_url(f"{served.url}/openapi.json")
+    described = requests.get(f"{served.url}/openapi.json", timeout=10).json()
+    for operations in described["paths"].values():
+        for one in operations.values():
+            del one["security"]  # or tokens would be made up too, and few requests get past 401
+    schema = schemathesis.openapi.from_dict(described)
     session = requests.Session()
     failures: list[str] = []
     for result in schema.get_all_operations():
@@ -144,7 +148,9 @@ def ask(served: Served, session: requests.Session, operation: Any, mode: Any) ->
     given = {} if operation.method == "delete" else served.ids
     known = {name: value for name, value in given.items() if f"{{{name}}}" in operation.path}
     known["project_id"] = served.ids["project_id"]
-    checks = CHECKS[:-1] if any(part in operation.path for part in TOLERANT) else CHECKS
+    # Query parameters that nobody knows are ignored everywhere, so a GET has little that must be refused.
+    tolerant = operation.method == "get" or any(part in operation.path for part in TOLERANT)
+    checks = CHECKS[:-1] if tolerant else CHECKS
 
     @hypothesis.given(case=operation.as_strategy(generation_mode=mode))
     @hypothesis.settings(
