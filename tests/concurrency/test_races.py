@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from openevs.store.quotas import recount
 from openevs.testing.application import running
 from openevs.testing.exporting import ExportingMemoryEngine, ExportingMemoryStorage
 from openevs.testing.faulty import Faults, faulty
@@ -64,3 +65,22 @@ def test_no_rolling_back_under_what_is_being_taken(folder: Path, first: str) -> 
     """What is taken has the bytes from before: they were there when its request was answered."""
     status, _ = asyncio.run(_race(folder, first, "rollback", "ensure_snapshot"))
     assert status == 400
+
+
+def test_a_recount_of_the_quotas_leaves_growth_that_is_under_way(folder: Path) -> None:
+    async def recounted() -> tuple[object, list[str]]:
+        faults = Faults()
+        engine = faulty(ExportingMemoryEngine(ExportingMemoryStorage(folder)), faults)
+        async with running(folder, engine) as one:
+            client = await one.client()
+            volume_id = (await client.volume())["id"]
+            hang = faults.hang("ensure_volume_size")
+            body = {"os-extend": {"new_size": 3}}
+            assert (await client.call("POST", f"/v3/{{p}}/volumes/{volume_id}/action", body)).status_code == 202
+            await asyncio.wait_for(hang.reached.wait(), 5)
+            corrected = await one.app.db.write(recount)
+            hang.release()
+            await until_quiet(one)
+            return corrected, await check_all(one, client)
+
+    assert asyncio.run(recounted()) == ({}, [])

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from openevs.domain.errors import QuotaExceeded
 from openevs.domain.quota import UNLIMITED
 from openevs.store.database import Tx
-from openevs.store.tables import quota_limit, quota_usage, snapshot, volume
+from openevs.store.tables import operation, quota_limit, quota_usage, snapshot, volume
 
 _ADD = (
     sa.update(quota_usage)
@@ -27,6 +27,12 @@ _LIMITS = sa.select(quota_limit.c.resource, quota_limit.c.hard_limit).where(
     quota_limit.c.project_id == sa.bindparam("p")
 )
 _USAGE = sa.select(quota_usage.c.resource, quota_usage.c.in_use).where(quota_usage.c.project_id == sa.bindparam("p"))
+
+_GROWING = (
+    sa.select(volume.c.project_id, volume.c.volume_type, operation.c.input)
+    .join(volume, volume.c.id == operation.c.resource_id)
+    .where(operation.c.kind == "extend_volume", operation.c.finished_at.is_(None))
+)
 
 
 def limits_of(tx: Tx, project_id: str) -> dict[str, int]:
@@ -97,6 +103,11 @@ def wrong_usage(tx: Tx) -> dict[tuple[str, str], tuple[int, int]]:
             for resource, amount in ((name, number), ("gigabytes", int(gib))):
                 for key in ((project_id, resource), (project_id, f"{resource}_{volume_type}")):
                     true[key] = true.get(key, 0) + amount
+    for project_id, volume_type, work in tx.execute(_GROWING):
+        # Growth counts from its request on; the row has its new size only at the end.
+        for resource in ("gigabytes", f"gigabytes_{volume_type}"):
+            key = (project_id, resource)
+            true[key] = true.get(key, 0) + work["new_size_gib"] - work["old_size_gib"]
     recorded = {(r.project_id, r.resource): r.in_use for r in tx.execute(sa.select(quota_usage))}
     both = {key: (recorded.get(key, 0), true.get(key, 0)) for key in true.keys() | recorded.keys()}
     return {key: (was, is_) for key, (was, is_) in both.items() if was != is_}
