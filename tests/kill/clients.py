@@ -144,6 +144,11 @@ class HttpClient:
         return Answer(200, (made.body["id"], uri_of(made.body["connection_info"])))
 
     async def detach(self, volume_id: str, attachment_id: str) -> Answer:
+        if not attachment_id:  # attached by the older actions, which name none
+            found = await self.call("GET", f"attachments?volume_id={volume_id}")
+            if not found.accepted or not found.body["attachments"]:
+                return Answer(None, found.body)
+            attachment_id = found.body["attachments"][0]["id"]
         return await self.call("DELETE", f"attachments/{attachment_id}")
 
 
