@@ -169,6 +169,10 @@ def ask(served: Served, session: requests.Session, operation: Any, mode: Any) ->
         for name in case.path_parameters or {}:
             if name in known:
                 case.path_parameters[name] = known[name]
+        if mode is schemathesis.GenerationMode.POSITIVE and isinstance(case.body, dict):
+            for inner in case.body.values():
+                if isinstance(inner, dict) and "volume_id" in inner:
+                    inner["volume_id"] = served.ids["volume_id"]
         reply = case.call(base_url=served.url, session=session, headers=served.headers, timeout=20)
         case.validate_response(reply, checks=checks)
 
