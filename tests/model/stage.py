@@ -15,6 +15,7 @@ import httpx
 
 from openevs.compose import Application
 from openevs.domain.ids import SnapshotId, VolumeId
+from openevs.engine.memory import MemoryEngine
 from openevs.engine.nbd import NbdClient
 from openevs.engine.port import Objects, Reads
 from openevs.store.operations import list_operations
@@ -101,6 +102,16 @@ class Stage:
         async def write() -> None:
             async with await NbdClient.connect(uri) as client:
                 await client.write(block * BLOCK_BYTES, bytes([value]) * BLOCK_BYTES, fua=True)
+
+        self.run(write())
+
+    def scribble(self, volume_id: str, block: int, value: int) -> None:
+        """Write one block as a client that was attached for a moment."""
+
+        async def write() -> None:
+            engine = MemoryEngine(self._storage.memory)
+            await engine.open()
+            await engine.write(VolumeId(volume_id), block * BLOCK_BYTES, bytes([value]) * BLOCK_BYTES)
 
         self.run(write())
 
