@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup run demo test slow check kill bench clean
 ARGS ?=
-RUNNER ?= .venv/bin/pytest
+RUNNER ?= .venv/bin/pytest -n 2 --dist worksteal
 
 help: ## Print this help
 	@echo "OpenEVS: the Elastic Volume Service API, self-hosted, over real block devices"
@@ -24,7 +24,7 @@ test: ## Set everything up and run the tests
 
 slow: ## Run the tests that take minutes
 	@scripts/setup test
-	@exec $(RUNNER) -m slow $(ARGS)
+	@exec .venv/bin/pytest -m slow $(ARGS)
 
 check: ## Lint, types, imports
 	@scripts/setup test

@@ -120,8 +120,7 @@ class NbdClient:
             self._writer.write(struct.pack(">IHHQQI", _REQUEST, 0, _DISC, 0, 0, 0))
         if self._listener is not None:
             self._listener.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._listener
+            await asyncio.wait([self._listener])  # awaiting it would take our own cancellation for its
         self._writer.close()
         with contextlib.suppress(OSError):
             await self._writer.wait_closed()

@@ -10,6 +10,7 @@ import pytest
 from openevs.domain.ids import SnapshotId, VolumeId
 from openevs.engine.layers import graph, manifest, qcow2
 from openevs.engine.layers.graph import LayerId, Merge, MissingLayerError
+from openevs.engine.layers.pool import Pool, new_layer_id
 
 
 def ids(text: str) -> list[LayerId]:
@@ -138,3 +139,17 @@ def test_moving_a_layer_moves_heads_and_snapshots() -> None:
     moved = a_manifest().moved(LayerId("a"), LayerId("n")).moved(LayerId("b"), LayerId("m"))
     assert moved.layers() == {LayerId("n"), LayerId("m")}
     assert a_manifest().pending()
+
+
+def test_a_layer_that_was_not_finished_is_removed_and_never_taken_for_one(tmp_path: Path) -> None:
+    (tmp_path / "pool").mkdir()
+    pool = Pool(tmp_path / "pool", 17)
+    pool.open()
+    whole = new_layer_id()
+    pool.create_layer(whole, 1 << 30, None)
+    torn = pool.layers / f"{new_layer_id()}.new"
+    torn.touch()
+    found, damaged = pool.read_layers()
+    assert (list(found), damaged) == ([whole], [])
+    assert not torn.exists()
+    pool.close()

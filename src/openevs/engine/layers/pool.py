@@ -26,6 +26,8 @@ from openevs.engine.layers.graph import LayerId
 from openevs.engine.layers.manifest import Manifest
 
 _log = structlog.get_logger()
+_UNFINISHED: Final = ".new"
+"""Ending of a layer that is still being written: what has the other one is whole."""
 _SAFE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _LAYER_FILE: Final = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.qcow2")
 
@@ -113,7 +115,10 @@ class Pool:
         manifests.sync_folder(self.volumes)
 
     def read_layers(self) -> tuple[dict[LayerId, qcow2.Header], list[str]]:
-        """Return the headers of all layers, and a sentence about each that cannot be read."""
+        """Return the headers of all layers, and a sentence about each that cannot be read; remove what an unfinished
+        write left."""
+        for path in self.layers.glob(f"*{_UNFINISHED}"):
+            path.unlink(missing_ok=True)
         found, damaged = {}, []
         for path, layer in self._layer_files():
             try:
@@ -135,7 +140,9 @@ class Pool:
         if parent is not None:
             qcow2.read_header(self.layer_path(parent))
             name = self.layer_path(parent).name
-        qcow2.write_empty(self.layer_path(layer), size_bytes, self._cluster_bits, name)
+        unfinished = self.layers / f"{layer}{_UNFINISHED}"
+        qcow2.write_empty(unfinished, size_bytes, self._cluster_bits, name)
+        unfinished.rename(self.layer_path(layer))
         manifests.sync_folder(self.layers)
 
     def create_on(self, layer: LayerId, parent: LayerId) -> None:
