@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Callable, Mapping
+from functools import cache
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import quote, unquote
@@ -40,6 +41,7 @@ FAMILIES: Final[Mapping[str, Family]] = {"identity": "iam", "v3.0": "iam", "v1":
 Observe = Callable[[str, str, int, float], None]
 """Called after each request: method, route's path, status, seconds."""
 _encode = msgspec.json.Encoder().encode
+_NO_QUERY = QueryParams()
 
 
 class Endpoint:
@@ -54,31 +56,30 @@ class Endpoint:
         began = time.perf_counter()
         request_id = f"req-{new_uuid()}"
         route_path = "?"
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
-            match = self._tree.find(_segments(scope))
-            family: Family = _family_of(match, scope["path"])
-            version_headers: dict[str, str] = {}
-            try:
-                route, api = _choose(match, scope["method"])
-                route_path, family = route.path, route.family
-                assert match is not None  # noqa: S101 - _choose has refused
-                call = await self._understand(scope, receive, request_id, route, api, match, version_headers)
-                reply = await route.handler(call)
-                status = reply.status or route.status
-                warnings = call.warnings
-            except DomainError as error:
-                reply, warnings = refusal(family, error, request_id), []
-                status = reply.status or 500
-            except Exception:
-                log.exception("request_crashed", method=scope["method"], path=scope["path"])
-                text = (
-                    f"An unexpected error prevented the server from fulfilling your request. (Request-ID: {request_id})"
-                )
-                reply, status, warnings = fault(family, 500, text), 500, []
-            await _send(send, scope["method"], reply, status, {**version_headers, **_marks(request_id, warnings)})
-            seconds = time.perf_counter() - began
-            self._observe(scope["method"], route_path, status, seconds)
-            log.debug("request", method=scope["method"], path=scope["path"], status=status, seconds=round(seconds, 6))
+        # A request is a task of its own, and so is its context: what is bound here ends with it.
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        match = self._tree.find(_segments(scope))
+        family: Family = _family_of(match, scope["path"])
+        version_headers: dict[str, str] = {}
+        try:
+            route, api = _choose(match, scope["method"])
+            route_path, family = route.path, route.family
+            assert match is not None  # noqa: S101 - _choose has refused
+            call = await self._understand(scope, receive, request_id, route, api, match, version_headers)
+            reply = await route.handler(call)
+            status = reply.status or route.status
+            warnings = call.warnings
+        except DomainError as error:
+            reply, warnings = refusal(family, error, request_id), []
+            status = reply.status or 500
+        except Exception:
+            log.exception("request_crashed", method=scope["method"], path=scope["path"])
+            text = f"An unexpected error prevented the server from fulfilling your request. (Request-ID: {request_id})"
+            reply, status, warnings = fault(family, 500, text), 500, []
+        await _send(send, scope["method"], reply, status, {**version_headers, **_marks(request_id, warnings)})
+        seconds = time.perf_counter() - began
+        self._observe(scope["method"], route_path, status, seconds)
+        log.debug("request", method=scope["method"], path=scope["path"], status=status, seconds=round(seconds, 6))
 
     async def _understand(
         self,
@@ -111,7 +112,7 @@ class Endpoint:
         return Call(
             method=route.method,
             path=match.values,
-            query=QueryParams(scope["query_string"]),
+            query=QueryParams(scope["query_string"]) if scope["query_string"] else _NO_QUERY,
             headers=headers,
             body=body,
             caller=caller,
@@ -219,13 +220,19 @@ def _marks(request_id: str, warnings: list[str]) -> dict[str, str]:
     return marks
 
 
+@cache
+def _wire_name(name: str) -> bytes:
+    """A header's name as it is sent; there are some ten, all our own."""
+    return name.lower().encode("latin-1")
+
+
 async def _send(send: Send, method: str, reply: Reply, status: int, headers: dict[str, str]) -> None:
     body = b"" if reply.body is None else reply.body if isinstance(reply.body, bytes) else _encode(reply.body)
-    sent = {**headers, **reply.headers}
+    sent = {**headers, **reply.headers} if reply.headers else headers
+    raw = [(_wire_name(name), value.encode("latin-1", "replace")) for name, value in sent.items()]
     if body and "Content-Type" not in sent:
-        sent["Content-Type"] = "application/json"
+        raw.append((b"content-type", b"application/json"))
     if status != HTTPStatus.NO_CONTENT:
-        sent["Content-Length"] = str(len(body))
-    raw = [(name.lower().encode("latin-1"), value.encode("latin-1", "replace")) for name, value in sent.items()]
+        raw.append((b"content-length", str(len(body)).encode()))
     await send({"type": "http.response.start", "status": status, "headers": raw})
     await send({"type": "http.response.body", "body": b"" if method == "HEAD" else body})
