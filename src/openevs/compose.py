@@ -22,7 +22,7 @@ from openevs.api.routes import ROUTES, build_tree
 from openevs.domain.ids import GIB
 from openevs.engine.errors import EngineError
 from openevs.engine.memory import MemoryEngine
-from openevs.engine.port import Engine, Exports
+from openevs.engine.port import Engine
 from openevs.engine.wrap import limited, measured
 from openevs.identity.bootstrap import Bootstrap, bootstrap
 from openevs.identity.credentials import move_credentials, write_credentials
@@ -111,7 +111,7 @@ class Application:
             bell=self.runner,
             settings=settings,
             volume_type=VOLUME_TYPE,
-            exports=isinstance(self.engine, Exports),
+            powers=frozenset(self.engine.describe().powers),
             max_volume_gib=min(settings.api.max_volume_gib, self.engine.describe().max_volume_bytes // GIB),
         )
         routes = [*ROUTES, *health_routes(self.not_ready, self.metrics.render)]

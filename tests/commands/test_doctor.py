@@ -21,6 +21,7 @@ import pytest
 
 from openevs.engine.layers.engine import LayersEngine
 from openevs.engine.nbd import NbdClient
+from openevs.store.schema import SCHEMA
 
 pytestmark = pytest.mark.skipif(shutil.which("qemu-storage-daemon") is None, reason="needs QEMU")
 OPENEVS = [sys.executable, "-m", "openevs.cli"]
@@ -258,7 +259,7 @@ def test_operations_are_listed_shown_and_made_due(folder: Path) -> None:
 
 
 def test_migrate(folder: Path) -> None:
-    assert openevs(folder, "migrate")[1].endswith("from schema none to 0001.\n")
+    assert openevs(folder, "migrate")[1].endswith(f"from schema none to {SCHEMA}.\n")
     assert openevs(folder, "migrate")[1].endswith("already.\n")
     with sqlite3.connect(folder / "openevs.db") as db:
         db.execute("UPDATE alembic_version SET version_num = '9999'")

@@ -97,16 +97,16 @@ def test_migrating_again_does_nothing_and_takes_no_time(url: str) -> None:
 
 def test_a_newer_schema_is_refused_in_a_sentence(url: str) -> None:
     migrate(url)
-    set_schema(url, "0009", "0005")
+    set_schema(url, "0999", "0998")
     before = dump(url)
-    with pytest.raises(SchemaTooNew, match="schema 0009, which needs an OpenEVS that knows schema 0005"):
+    with pytest.raises(SchemaTooNew, match="schema 0999, which needs an OpenEVS that knows schema 0998"):
         migrate(url)
     assert dump(url) == before
 
 
 def test_a_newer_schema_that_this_code_may_use_is_used(url: str) -> None:
     migrate(url)
-    set_schema(url, "0009", SCHEMA)
+    set_schema(url, "0999", SCHEMA)
     before = dump(url)
     assert "which this version can use" in migrate(url)
     assert dump(url) == before

@@ -37,6 +37,9 @@ class Volume(NamedTuple):
     updated_at: datetime | None
     reason: str | None
     """Why the status is an error, as a sentence for a person."""
+    group_id: str | None
+    image_metadata: dict[str, str]
+    """What is known of the image that the volume holds (`os-set_image_metadata`)."""
 
 
 class Snapshot(NamedTuple):
@@ -61,6 +64,7 @@ class Snapshot(NamedTuple):
     cut_ms: float | None
     stall_ms: float | None
     reason: str | None
+    group_snapshot_id: str | None
 
 
 class Attachment(NamedTuple):

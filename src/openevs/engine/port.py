@@ -12,18 +12,18 @@ Rules that hold for every method:
 * Raises only `openevs.engine.errors.EngineError`s. A cancelled call may be treated as one with an unknown outcome.
 * Sizes are bytes, a multiple of 512.
 
-Optional powers (`Exports`, `Reads`) are separate protocols: an engine has a power if `isinstance(engine, Exports)`
+Optional powers (`Exports`, `Reads`, …) are separate protocols: an engine has a power if `isinstance(engine, Exports)`
 says so and `describe().powers` names it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Final, Literal, Protocol, runtime_checkable
 
 from openevs.domain.ids import SnapshotId, VolumeId
 
-Power = Literal["exports", "reads"]
+Power = Literal["exports", "reads", "writes", "changed_blocks", "group_snapshots", "throttles"]
 Transport = Literal["unix", "tcp"]
 
 
@@ -102,12 +102,40 @@ class SnapshotFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """How much a volume's clients may do in a second, all together. None: as much as they can."""
+
+    total_bytes: int | None = None
+    read_bytes: int | None = None
+    write_bytes: int | None = None
+    total_requests: int | None = None
+    read_requests: int | None = None
+    write_requests: int | None = None
+
+
+UNTHROTTLED = Limits()
+
+
+@dataclass(frozen=True, slots=True)
 class ExportSpec:
-    """How a volume is to be served to a client."""
+    """How a volume is to be served to its clients."""
 
     volume_id: VolumeId
     transport: Transport = "unix"
     read_only: bool = False
+    limits: Limits = UNTHROTTLED
+    """Kept to only by an engine with the power `Throttles`."""
+    together: str | None = None
+    """Volumes that are served with the same word here can be frozen at one instant while they are in use
+    (`GroupSnapshots`). No part of the identity: a repeat with another word is no mismatch, and changes nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """A run of bytes of a volume."""
+
+    offset_bytes: int
+    length_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,3 +257,56 @@ class Reads(Protocol):
 
     async def read(self, object_id: VolumeId | SnapshotId, offset_bytes: int, length_bytes: int) -> bytes:
         """Return exactly `length_bytes` bytes. Raises Mismatch for an unknown id or a range beyond the end."""
+
+
+@runtime_checkable
+class Writes(Protocol):
+    """The power to write the bytes of a volume that is not exported, without a client."""
+
+    async def write(self, volume_id: VolumeId, offset_bytes: int, data: bytes) -> None:
+        """Write `data`; it is durable after `flush`, and seen by `read` at once. Raises Busy while the volume is
+        exported, Mismatch for an unknown volume or a range beyond the end."""
+
+    async def flush(self, volume_id: VolumeId) -> None:
+        """Make durable what was written, and let go of what `write` has opened. Nothing written is success."""
+
+
+@runtime_checkable
+class ChangedBlocks(Protocol):
+    """The power to tell what a snapshot holds that an earlier one does not, without reading either."""
+
+    async def changed_blocks(self, snapshot_id: SnapshotId, since: SnapshotId | None) -> Sequence[Extent]:
+        """Return extents, in order and not overlapping, outside of which the snapshot has the same bytes as `since`
+        (an earlier snapshot of the same volume) or, with None, reads as zeros. What is inside may be equal too.
+        Raises Mismatch for unknown ids, and for a `since` from which the snapshot does not descend."""
+
+
+@runtime_checkable
+class GroupSnapshots(Protocol):
+    """The power to freeze several volumes at one instant."""
+
+    async def ensure_group_snapshot(self, specs: Sequence[SnapshotSpec]) -> Sequence[SnapshotFacts]:
+        """Freeze all the volumes at one instant, all or nothing, as `ensure_snapshot` does one: there is a moment such
+        that each snapshot holds every write to its volume that was acknowledged before it, and none that was begun
+        after it. A repeat returns the same moment and bytes. Raises what `ensure_snapshot` does, and Mismatch if
+        volumes are in use that are not served together (`ExportSpec.together`), naming them."""
+
+
+@runtime_checkable
+class Throttles(Protocol):
+    """The power to limit what the clients of a served volume may do."""
+
+    async def ensure_limits(self, volume_id: VolumeId, limits: Limits) -> None:
+        """Make these the limits of a volume that is served, at once and without cutting anybody off. Not served (or
+        unknown) is success: whoever serves it next says how."""
+
+
+POWERS: Final[Mapping[Power, Any]] = {
+    "exports": Exports,
+    "reads": Reads,
+    "writes": Writes,
+    "changed_blocks": ChangedBlocks,
+    "group_snapshots": GroupSnapshots,
+    "throttles": Throttles,
+}
+"""The protocol of each power that `describe` names."""

@@ -7,26 +7,34 @@ with another `Around`: what is to happen around each call. Build your own (fault
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from openevs.domain.ids import SnapshotId, VolumeId
 from openevs.engine.errors import EngineError, OutcomeUnknown, Transient
 from openevs.engine.port import (
+    POWERS,
     Capacity,
+    ChangedBlocks,
     Engine,
     EngineFacts,
     ExportFacts,
     Exports,
     ExportSpec,
+    Extent,
+    GroupSnapshots,
+    Limits,
     Objects,
+    Power,
     Reads,
     SnapshotFacts,
     SnapshotSpec,
+    Throttles,
     VolumeFacts,
     VolumeSpec,
+    Writes,
 )
 
 T = TypeVar("T")
@@ -50,11 +58,16 @@ METHODS: Final = (
     "ensure_no_export",
     "list_exports",
     "read",
+    "write",
+    "flush",
+    "changed_blocks",
+    "ensure_group_snapshot",
+    "ensure_limits",
 )
-"""The names an `Around` may see: every asynchronous method of `Engine`, `Exports` and `Reads`."""
+"""The names an `Around` may see: every asynchronous method of `Engine` and its powers."""
 
 WITHOUT_EFFECT: Final = frozenset(
-    {"capacity", "inspect_volume", "inspect_snapshot", "list_objects", "list_exports", "read"}
+    {"capacity", "inspect_volume", "inspect_snapshot", "list_objects", "list_exports", "read", "changed_blocks"}
 )
 """Methods that only look."""
 
@@ -130,25 +143,15 @@ def wrapped(engine: Engine, around: Around, describe: Callable[[], EngineFacts] 
     """Return an engine with the powers of `engine` whose every asynchronous call goes through `around`.
 
     Its facts are those of `engine`, unless `describe` gives others."""
-    describe = describe or engine.describe
-    # Four classes, since `isinstance(engine, Exports)` asks the class, and a method that raised Unsupported would lie.
-    if isinstance(engine, Exports):
-        return (
-            _WithBoth(engine, around, describe) if isinstance(engine, Reads) else _WithExports(engine, around, describe)
-        )
-    return _WithReads(engine, around, describe) if isinstance(engine, Reads) else _Wrapped(engine, around, describe)
-
-
-class _ReadingEngine(Engine, Reads, Protocol):
-    pass
-
-
-class _ExportingEngine(Engine, Exports, Protocol):
-    pass
+    kinds = [kind for power, kind in _KINDS.items() if isinstance(engine, POWERS[power])] or [_Wrapped]
+    # A class for each set of powers, since `isinstance(engine, Exports)` asks the class, and a method that raised
+    # Unsupported would lie.
+    made: Engine = type("Wrapped", tuple(kinds), {})(engine, around, describe or engine.describe)
+    return made
 
 
 class _Wrapped:
-    def __init__(self, engine: Engine, around: Around, describe: Callable[[], EngineFacts]) -> None:
+    def __init__(self, engine: Any, around: Around, describe: Callable[[], EngineFacts]) -> None:
         self._engine = engine
         self._around = around
         self._describe = describe
@@ -209,31 +212,69 @@ class _Wrapped:
 
 
 class _WithReads(_Wrapped):
-    def __init__(self, engine: _ReadingEngine, around: Around, describe: Callable[[], EngineFacts]) -> None:
-        super().__init__(engine, around, describe)
-        self._reads = engine
+    _engine: Reads
 
     async def read(self, object_id: VolumeId | SnapshotId, offset_bytes: int, length_bytes: int) -> bytes:
         call = Call("read", (object_id, offset_bytes, length_bytes))
-        return await self._around(call, lambda: self._reads.read(object_id, offset_bytes, length_bytes))
+        return await self._around(call, lambda: self._engine.read(object_id, offset_bytes, length_bytes))
 
 
 class _WithExports(_Wrapped):
-    def __init__(self, engine: _ExportingEngine, around: Around, describe: Callable[[], EngineFacts]) -> None:
-        super().__init__(engine, around, describe)
-        self._exports = engine
+    _engine: Exports
 
     async def ensure_export(self, spec: ExportSpec) -> ExportFacts:
         call = Call("ensure_export", (spec,))
-        return await self._around(call, lambda: self._exports.ensure_export(spec))
+        return await self._around(call, lambda: self._engine.ensure_export(spec))
 
     async def ensure_no_export(self, volume_id: VolumeId) -> None:
         call = Call("ensure_no_export", (volume_id,))
-        await self._around(call, lambda: self._exports.ensure_no_export(volume_id))
+        await self._around(call, lambda: self._engine.ensure_no_export(volume_id))
 
     async def list_exports(self) -> Mapping[VolumeId, ExportFacts]:
-        return await self._around(Call("list_exports", ()), self._exports.list_exports)
+        return await self._around(Call("list_exports", ()), self._engine.list_exports)
 
 
-class _WithBoth(_WithExports, _WithReads):
-    pass
+class _WithWrites(_Wrapped):
+    _engine: Writes
+
+    async def write(self, volume_id: VolumeId, offset_bytes: int, data: bytes) -> None:
+        call = Call("write", (volume_id, offset_bytes, data))
+        await self._around(call, lambda: self._engine.write(volume_id, offset_bytes, data))
+
+    async def flush(self, volume_id: VolumeId) -> None:
+        await self._around(Call("flush", (volume_id,)), lambda: self._engine.flush(volume_id))
+
+
+class _WithChangedBlocks(_Wrapped):
+    _engine: ChangedBlocks
+
+    async def changed_blocks(self, snapshot_id: SnapshotId, since: SnapshotId | None) -> Sequence[Extent]:
+        call = Call("changed_blocks", (snapshot_id, since))
+        return await self._around(call, lambda: self._engine.changed_blocks(snapshot_id, since))
+
+
+class _WithGroupSnapshots(_Wrapped):
+    _engine: GroupSnapshots
+
+    async def ensure_group_snapshot(self, specs: Sequence[SnapshotSpec]) -> Sequence[SnapshotFacts]:
+        call = Call("ensure_group_snapshot", (specs,))
+        return await self._around(call, lambda: self._engine.ensure_group_snapshot(specs))
+
+
+class _WithThrottles(_Wrapped):
+    _engine: Throttles
+
+    async def ensure_limits(self, volume_id: VolumeId, limits: Limits) -> None:
+        call = Call("ensure_limits", (volume_id, limits))
+        await self._around(call, lambda: self._engine.ensure_limits(volume_id, limits))
+
+
+_KINDS: Final[Mapping[Power, type[_Wrapped]]] = {
+    "exports": _WithExports,
+    "reads": _WithReads,
+    "writes": _WithWrites,
+    "changed_blocks": _WithChangedBlocks,
+    "group_snapshots": _WithGroupSnapshots,
+    "throttles": _WithThrottles,
+}
+"""What wraps the methods of each power."""

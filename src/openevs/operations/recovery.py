@@ -135,6 +135,8 @@ def _volume(facts: VolumeFacts, project: Project, owner: UserId, into: Into, *, 
         created_at=into.now,
         updated_at=None,
         reason=None,
+        group_id=None,
+        image_metadata={},
     )
 
 
@@ -177,4 +179,5 @@ def _snapshot(facts: SnapshotFacts, project: Project, owner: UserId, into: Into)
         cut_ms=facts.cut_ms,
         stall_ms=facts.stall_ms,
         reason=None,
+        group_snapshot_id=None,
     )

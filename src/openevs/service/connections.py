@@ -80,7 +80,7 @@ def check_mode(field: str, mode: object) -> str | None:
 
 def check_exports(deps: Deps) -> None:
     """Refuse to connect where the engine cannot serve. Raises NotSupported."""
-    if not deps.exports:
+    if "exports" not in deps.powers:
         raise NotSupported("The storage engine in use cannot serve volumes to clients.")
 
 

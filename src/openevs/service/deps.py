@@ -41,8 +41,8 @@ class Deps:
     settings: Settings
     volume_type: str
     """Name of the one volume type."""
-    exports: bool
-    """Whether the engine can serve volumes to clients."""
+    powers: frozenset[str]
+    """What the engine can do beyond what every one can (`exports`, `group_snapshots`, …)."""
     max_volume_gib: int
 
     @property

@@ -90,6 +90,7 @@ def _accept_snapshot(tx: Tx, deps: Deps, caller: Caller, new: NewSnapshot) -> tu
         cut_ms=None,
         stall_ms=None,
         reason=None,
+        group_snapshot_id=None,
     )
     store.insert_snapshot(tx, snapshot)
     work = {"volume_id": volume.id, "name": new.name or ""}

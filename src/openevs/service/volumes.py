@@ -96,6 +96,8 @@ def _accept_volume(tx: Tx, deps: Deps, caller: Caller, new: NewVolume) -> tuple[
         created_at=now,
         updated_at=None,
         reason=None,
+        group_id=None,
+        image_metadata={},
     )
     take_quota(tx, caller.project_id, volume_usage(size_gib, volume.volume_type), deps.quota_defaults)
     volumes.insert_volume(tx, volume)

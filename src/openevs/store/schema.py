@@ -17,9 +17,9 @@ from openevs.store.dialect import open_sqlite
 
 log = structlog.get_logger()
 
-SCHEMA: Final = "0001"
+SCHEMA: Final = "0006"
 """The schema that this code works with."""
-OLDEST_COMPATIBLE: Final = "0001"
+OLDEST_COMPATIBLE: Final = "0006"
 """The `SCHEMA` of the oldest code that may run on a database of this schema."""
 
 _COMPATIBLE: Final = "schema_oldest_compatible"

@@ -1,0 +1,33 @@
+"""Every table. Columns of a record's table stand in the order of its named tuple in `domain/`; a column that a later
+migration adds stands at the end of both.
+"""
+
+from openevs.store.tables.base import EPOCH, Instant, metadata
+from openevs.store.tables.identity import access_key, project, role, role_assignment, token, user
+from openevs.store.tables.quotas import quota_limit, quota_usage
+from openevs.store.tables.types import volume_type
+from openevs.store.tables.volumes import attachment, snapshot, volume
+from openevs.store.tables.work import event, idempotency, operation, operation_claim, setting
+
+__all__ = [
+    "EPOCH",
+    "Instant",
+    "access_key",
+    "attachment",
+    "event",
+    "idempotency",
+    "metadata",
+    "operation",
+    "operation_claim",
+    "project",
+    "quota_limit",
+    "quota_usage",
+    "role",
+    "role_assignment",
+    "setting",
+    "snapshot",
+    "token",
+    "user",
+    "volume",
+    "volume_type",
+]
