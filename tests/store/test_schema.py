@@ -12,7 +12,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from openevs.domain import model
+from openevs.domain import message, model, transfer
 from openevs.store import schema, tables
 from openevs.store.dialect import open_sqlite
 from openevs.store.identity import projects, roles, tokens, users
@@ -24,6 +24,8 @@ RECORDS: dict[str, type[Any]] = {
     "attachment": model.Attachment,
     "volume_type": model.VolumeType,
     "operation": model.Operation,
+    "transfer": transfer.Transfer,
+    "message": message.Message,
     "project": projects.Project,
     "user_account": users.User,
     "role": roles.Role,

@@ -78,6 +78,8 @@ class VolumeMoves:
     revert: Final = _move("revert", "available", "reverting")
     reverted: Final = _move("finish reverting", "reverting", "available")
     revert_failed: Final = _move("fail reverting", "reverting", "error")
+    offer: Final = _move("transfer", "available", "awaiting-transfer")
+    offer_ended: Final = _move("end the transfer of", "awaiting-transfer", "available")
 
 
 class AttachmentMoves:

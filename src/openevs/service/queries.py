@@ -114,6 +114,14 @@ ATTACHMENT_FILTERS: dict[str, Filter] = {
     "nothing": lambda table, value: sa.false(),
 }
 
+TRANSFER_FILTERS: dict[str, Filter] = {
+    "id": _equal("id"),
+    "ids": _one_of("id"),
+    "name": _equal("name"),
+    "volume_id": _equal("volume_id"),
+    "project_id": _equal("project_id"),
+}
+
 
 def conditions(table: sa.Table, known: Mapping[str, Filter], caller: Caller, query: ListQuery) -> list[Condition]:
     """Return what a row must satisfy; the first condition is always the one on the project."""

@@ -111,6 +111,23 @@ class Running:
         assert reply.status_code == 201, reply.text  # noqa: S101
         return Client(self.http, reply.headers["X-Subject-Token"], reply.json()["token"]["project"]["id"])
 
+    async def person(self, name: str, project: str, *roles: str) -> Client:
+        """Return a client for a new user with these roles on a project, which is made if it is not there."""
+        admin = await self.client("admin", project="admin")
+        found = (await admin.get("/identity/v3/projects"))["projects"]
+        ids = {one["name"]: one["id"] for one in found}
+        if project not in ids:
+            made = await admin.call("POST", "/identity/v3/projects", {"project": {"name": project}})
+            ids[project] = made.json()["project"]["id"]
+        password = f"{name}-0-Password"
+        user = await admin.call("POST", "/identity/v3/users", {"user": {"name": name, "password": password}})
+        known = {one["name"]: one["id"] for one in (await admin.get("/identity/v3/roles"))["roles"]}
+        for role in roles:
+            of_user = f"/identity/v3/projects/{ids[project]}/users/{user.json()['user']['id']}/roles/{known[role]}"
+            granted = await admin.call("PUT", of_user)
+            assert granted.status_code == 204, granted.text  # noqa: S101
+        return await self.client(name, password, project)
+
 
 @asynccontextmanager
 async def running(

@@ -4,7 +4,9 @@ migration adds stands at the end of both.
 
 from openevs.store.tables.base import EPOCH, Instant, metadata
 from openevs.store.tables.identity import access_key, project, role, role_assignment, token, user
+from openevs.store.tables.messages import message, service_state
 from openevs.store.tables.quotas import quota_limit, quota_usage
+from openevs.store.tables.transfers import transfer
 from openevs.store.tables.types import volume_type
 from openevs.store.tables.volumes import attachment, snapshot, volume
 from openevs.store.tables.work import event, idempotency, operation, operation_claim, setting
@@ -16,6 +18,7 @@ __all__ = [
     "attachment",
     "event",
     "idempotency",
+    "message",
     "metadata",
     "operation",
     "operation_claim",
@@ -24,9 +27,11 @@ __all__ = [
     "quota_usage",
     "role",
     "role_assignment",
+    "service_state",
     "setting",
     "snapshot",
     "token",
+    "transfer",
     "user",
     "volume",
     "volume_type",

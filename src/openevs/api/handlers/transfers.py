@@ -1,0 +1,109 @@
+"""Transfers of volumes: `os-volume-transfer`, and `volume-transfers`, whose create has `no_snapshots` (3.55)."""
+
+from functools import partial
+from typing import Any, Final
+
+from openevs.api.call import Call, Handler, Reply, Route
+from openevs.api.wire.bodies import flag, parse
+from openevs.api.wire.lists import list_query, page_links
+from openevs.api.wire.transfers import (
+    TRANSFER_LIST,
+    TransferAccept,
+    TransferCreate,
+    TransferCreateNew,
+    transfer_detail,
+    transfer_summary,
+)
+from openevs.service import transfers as service
+
+_SORTED_SINCE: Final = 57
+"""Microversion from which the newest come first, as in other lists; before, the oldest."""
+_SNAPSHOTS_SINCE: Final = 55
+
+
+async def post_transfer(call: Call) -> Reply:
+    """Offer a volume to another project, together with its snapshots."""
+    return await _offer(call, parse(call, "transfer", TransferCreate), no_snapshots=False)
+
+
+async def post_transfer_new(call: Call) -> Reply:
+    """Offer a volume to another project, with or without its snapshots."""
+    if not call.at_least(_SNAPSHOTS_SINCE):
+        return await post_transfer(call)
+    body = parse(call, "transfer", TransferCreateNew)
+    return await _offer(call, body, no_snapshots=flag("no_snapshots", body.no_snapshots))
+
+
+async def _offer(call: Call, body: TransferCreate, *, no_snapshots: bool) -> Reply:
+    transfer, key = await service.create_transfer(
+        call.deps, call.caller, body.volume_id, body.name, no_snapshots=no_snapshots
+    )
+    return Reply({"transfer": {**transfer_detail(call, transfer), "auth_key": key}})
+
+
+async def post_accept(call: Call) -> Reply:
+    """Take over the volume of a transfer, with its key."""
+    key = str(parse(call, "accept", TransferAccept).auth_key)
+    transfer = await service.accept_transfer(call.deps, call.caller, call.path["transfer_id"], key)
+    return Reply({"transfer": transfer_summary(call, transfer)})
+
+
+async def list_transfers(call: Call) -> Reply:
+    """List what the project offers."""
+    return await _list(call, detailed=False)
+
+
+async def list_transfers_detail(call: Call) -> Reply:
+    """List what the project offers, with details."""
+    return await _list(call, detailed=True)
+
+
+async def _list(call: Call, *, detailed: bool) -> Reply:
+    query = list_query(call, TRANSFER_LIST)
+    if not call.at_least(_SORTED_SINCE):
+        query = query._replace(page=query.page._replace(sort=(("created_at", "asc"),)))
+    rows, count = await service.list_transfers(call.deps, call.caller, query)
+    view = transfer_detail if detailed else transfer_summary
+    body: dict[str, Any] = {"transfers": [view(call, row) for row in rows]}
+    links = page_links(call, query, [row.id for row in rows], count)
+    if links:
+        body["transfers_links"] = links
+    if count is not None:
+        body["count"] = count
+    return Reply(body)
+
+
+async def get_transfer(call: Call) -> Reply:
+    """Show a transfer."""
+    transfer = await service.get_transfer(call.deps, call.caller, call.path["transfer_id"])
+    return Reply({"transfer": transfer_detail(call, transfer)})
+
+
+async def delete_transfer(call: Call) -> Reply:
+    """Take an offer back."""
+    await service.delete_transfer(call.deps, call.caller, call.path["transfer_id"])
+    return Reply()
+
+
+_LIST = ("limit", "offset", "marker", "sort", "sort_key", "sort_dir", "all_tenants", *TRANSFER_LIST.filters)
+
+
+def _routes(name: str, create: Handler, body: type, apis: tuple[str, ...]) -> list[Route]:
+    path = "{project_id}/" + name
+    one = path + "/{transfer_id}"
+    show = partial(Route, "GET", apis=apis, policy="reader", tag="Transfers")
+    write = partial(Route, apis=apis, policy="member", tag="Transfers")
+    return [
+        write("POST", path, create, 202, "Offer a volume to another project", body=body),
+        show(path, list_transfers, 200, "List transfers", query=_LIST),
+        show(path + "/detail", list_transfers_detail, 200, "List transfers with details", query=_LIST),
+        show(one, get_transfer, 200, "Show a transfer"),
+        write("DELETE", one, delete_transfer, 202, "Take an offer back"),
+        write("POST", one + "/accept", post_accept, 202, "Accept a transfer", body=TransferAccept),
+    ]
+
+
+ROUTES = [
+    *_routes("os-volume-transfer", post_transfer, TransferCreate, ("v2", "v3")),
+    *_routes("volume-transfers", post_transfer_new, TransferCreateNew, ("v3",)),
+]

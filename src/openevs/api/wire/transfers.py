@@ -1,0 +1,68 @@
+"""Transfers as the API writes them."""
+
+from typing import Any
+
+from msgspec import Struct
+
+from openevs.api.call import Call
+from openevs.api.wire.lists import Listing
+from openevs.api.wire.times import wire_time
+from openevs.domain.transfer import Transfer
+
+TRANSFER_LIST = Listing(
+    filters={"name": "name", "display_name": "name", "volume_id": "volume_id", "id": "id", "project_id": "project_id"},
+    sort_keys={
+        "id": "id",
+        "name": "name",
+        "display_name": "name",
+        "volume_id": "volume_id",
+        "created_at": "created_at",
+    },
+)
+
+
+class TransferCreate(Struct):
+    """The body of a create, in its envelope `transfer`."""
+
+    volume_id: str
+    name: str | None = None
+
+
+class TransferCreateNew(TransferCreate):
+    """The same, from microversion 3.55 on."""
+
+    no_snapshots: bool | str | int = False
+
+
+class TransferAccept(Struct):
+    """The body of an acceptance, in its envelope `accept`."""
+
+    auth_key: str | int
+
+
+def transfer_summary(call: Call, transfer: Transfer) -> dict[str, Any]:
+    """Return what the short list shows."""
+    place = f"{call.caller.project_id}/os-volume-transfer/{transfer.id}"
+    return {
+        "id": transfer.id,
+        "volume_id": transfer.volume_id,
+        "name": transfer.name,
+        "links": [
+            {"rel": "self", "href": f"{call.base_url}/{call.api}/{place}"},
+            {"rel": "bookmark", "href": f"{call.base_url}/{place}"},
+        ],
+    }
+
+
+def transfer_detail(call: Call, transfer: Transfer) -> dict[str, Any]:
+    """Return all of a transfer. One that is there was not accepted yet."""
+    view = {**transfer_summary(call, transfer), "created_at": wire_time(transfer.created_at)}
+    if call.at_least(55):
+        view["no_snapshots"] = transfer.no_snapshots
+    if call.at_least(57):
+        view |= {
+            "source_project_id": transfer.project_id,
+            "destination_project_id": None,
+            "accepted": False,
+        }
+    return view

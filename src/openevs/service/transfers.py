@@ -1,0 +1,136 @@
+"""What can be asked of transfers: a project offers a volume, another one accepts it with the key.
+
+All of it is rows: no byte moves, and no work follows. Acceptance changes the owner of the volume and of its snapshots,
+and both projects' usage, in one transaction.
+"""
+
+import hashlib
+import hmac
+import secrets
+from typing import Final
+
+import structlog
+
+from openevs.domain.errors import InUse, InvalidInput, WrongStatus
+from openevs.domain.ids import new_uuid
+from openevs.domain.lifecycle import VolumeMoves
+from openevs.domain.model import Caller, Operation, Snapshot, Volume
+from openevs.domain.quota import snapshot_usage, volume_usage
+from openevs.domain.rules import check_text
+from openevs.domain.transfer import Transfer
+from openevs.service.connections import try_move
+from openevs.service.deps import Deps, accept
+from openevs.service.queries import TRANSFER_FILTERS, ListQuery, conditions
+from openevs.store import transfers as store
+from openevs.store.attachments import attachments_of_one
+from openevs.store.database import Tx
+from openevs.store.quotas import give_quota, take_quota
+from openevs.store.snapshots import snapshots_of, update_snapshot
+from openevs.store.tables import transfer as table
+from openevs.store.volumes import move_volume
+
+log = structlog.get_logger()
+
+KEY_BYTES: Final = 16
+
+
+async def create_transfer(
+    deps: Deps, caller: Caller, volume_id: str, name: str | None, *, no_snapshots: bool
+) -> tuple[Transfer, str | None]:
+    """Offer a volume; return the transfer and its key, which is shown this once. A repeat with the same client token
+    returns the transfer without it, since only its digest is kept.
+    Raises InvalidInput, NotFound, WrongStatus, InUse."""
+    key = secrets.token_hex(KEY_BYTES)
+    checked = check_text("name", name)
+    made = await accept(deps, caller, Transfer, _offer, deps, caller, volume_id, checked, key, no_snapshots)
+    return made, key if made.key_digest == _digest(key) else None
+
+
+def _offer(
+    tx: Tx, deps: Deps, caller: Caller, volume_id: str, name: str | None, key: str, no_snapshots: bool
+) -> tuple[Transfer, Operation | None]:
+    now = deps.clock()
+    volume = move_volume(tx, volume_id, VolumeMoves.offer, now, project_id=caller.scope)
+    _check_free(tx, volume)
+    if not no_snapshots:
+        for snapshot in snapshots_of(tx, volume.id):
+            _check_snapshot(snapshot)
+    made = Transfer(new_uuid(), volume.project_id, volume.id, name, _digest(key), no_snapshots, now)
+    return store.insert_transfer(tx, made), None
+
+
+def _check_free(tx: Tx, volume: Volume) -> None:
+    if attachments_of_one(tx, volume.id):
+        raise InUse("volume", f"volume {volume.id} is connected; end its connection first.")
+    if volume.group_id is not None:
+        raise InUse("volume", f"volume {volume.id} belongs to group {volume.group_id}; take it out of that first.")
+
+
+def _check_snapshot(snapshot: Snapshot) -> None:
+    if snapshot.status != "available":
+        raise WrongStatus("snapshot", snapshot.id, snapshot.status, {"available"}, "transfer")
+
+
+async def accept_transfer(deps: Deps, caller: Caller, transfer_id: str, key: str) -> Transfer:
+    """Take over an offered volume into the caller's project. Whoever has the key may, and nobody else learns of the
+    transfer. Raises NotFound, InvalidInput (wrong key), WrongStatus, QuotaExceeded."""
+    accepted = await accept(deps, caller, Transfer, _accept_transfer, deps, caller, transfer_id, key)
+    log.info("volume_transferred", volume_id=accepted.volume_id, of_project=accepted.project_id)
+    return accepted
+
+
+def _accept_transfer(
+    tx: Tx, deps: Deps, caller: Caller, transfer_id: str, key: str
+) -> tuple[Transfer, Operation | None]:
+    transfer = store.find_transfer(tx, transfer_id)
+    if not hmac.compare_digest(transfer.key_digest, _digest(key)):
+        raise InvalidInput("auth_key", f"it is not the key of transfer {transfer_id}.")
+    now = deps.clock()
+    owner = {"project_id": caller.project_id, "user_id": caller.user_id}
+    volume = move_volume(tx, transfer.volume_id, VolumeMoves.offer_ended, now, also=owner)
+    _check_free(tx, volume)
+    _hand_over(tx, deps, caller, transfer, volume_usage(volume.size_gib, volume.volume_type))
+    if not transfer.no_snapshots:
+        for snapshot in snapshots_of(tx, volume.id):
+            _check_snapshot(snapshot)
+            update_snapshot(tx, snapshot.id, None, now, owner)
+            _hand_over(tx, deps, caller, transfer, snapshot_usage(snapshot.size_gib, snapshot.volume_type))
+    store.delete_transfer_row(tx, transfer_id)
+    return transfer, None
+
+
+def _hand_over(tx: Tx, deps: Deps, caller: Caller, transfer: Transfer, usage: dict[str, int]) -> None:
+    give_quota(tx, transfer.project_id, usage)
+    take_quota(tx, caller.project_id, usage, deps.quota_defaults)
+
+
+def _digest(key: str) -> str:
+    return hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()
+
+
+async def delete_transfer(deps: Deps, caller: Caller, transfer_id: str) -> None:
+    """Take an offer back. A volume whose status was set by hand meanwhile keeps that. Raises NotFound."""
+
+    def delete(tx: Tx) -> None:
+        transfer = store.find_transfer(tx, transfer_id, caller.scope)
+        store.delete_transfer_row(tx, transfer_id)
+        try_move(tx, transfer.volume_id, VolumeMoves.offer_ended, deps.clock())
+
+    await deps.db.write(delete)
+
+
+async def get_transfer(deps: Deps, caller: Caller, transfer_id: str) -> Transfer:
+    """Return a transfer that the project offers. Raises NotFound."""
+    return deps.db.read_now(store.find_transfer, transfer_id, caller.scope)
+
+
+async def list_transfers(deps: Deps, caller: Caller, query: ListQuery) -> tuple[list[Transfer], int | None]:
+    """Return one page of transfers that the project offers and, if asked for, how many there are in all.
+    Raises InvalidInput, NotFound (marker)."""
+
+    def list_transfers_page(tx: Tx) -> tuple[list[Transfer], int | None]:
+        where = conditions(table, TRANSFER_FILTERS, caller, query)
+        rows = store.list_transfers(tx, where, query.page)
+        return rows, store.count_transfers(tx, where) if query.with_count else None
+
+    return await deps.db.read(list_transfers_page)

@@ -1,0 +1,40 @@
+"""Transfers in the database."""
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from openevs.domain.errors import NotFound
+from openevs.domain.transfer import Transfer
+from openevs.store.database import Tx
+from openevs.store.listing import Condition, Page, count_rows, list_page
+from openevs.store.tables import transfer as table
+
+
+def insert_transfer(tx: Tx, transfer: Transfer) -> Transfer:
+    """Add a transfer."""
+    tx.execute(sa.insert(table), transfer._asdict())
+    return transfer
+
+
+def find_transfer(tx: Tx, transfer_id: str, project_id: str | None = None) -> Transfer:
+    """Return a transfer; with a project, those that others offer do not exist. Raises NotFound."""
+    row = tx.execute(sa.select(*table.c).where(table.c.id == transfer_id)).first()
+    if row is None or (project_id is not None and row.project_id != project_id):
+        raise NotFound("transfer", transfer_id)
+    return Transfer._make(row)
+
+
+def delete_transfer_row(tx: Tx, transfer_id: str) -> None:
+    """Forget a transfer that was accepted or taken back."""
+    tx.execute(sa.delete(table).where(table.c.id == transfer_id))
+
+
+def list_transfers(tx: Tx, where: Sequence[Condition], page: Page) -> list[Transfer]:
+    """Return one page of transfers."""
+    return list_page(tx, table, Transfer._make, where, page)
+
+
+def count_transfers(tx: Tx, where: Sequence[Condition]) -> int:
+    """Return how many transfers `where` selects."""
+    return count_rows(tx, table, where)
