@@ -149,6 +149,7 @@ def test_what_cannot_be_offered(tmp_path: Path) -> None:
         volume_id = (await giver.volume())["id"]
         body = {"transfer": {"volume_id": volume_id}}
         assert fault(await taker.call("POST", NEW, body)) == (404, "itemNotFound")
+        wrong: Any
         for wrong in ({"transfer": {}}, {"transfer": {"volume_id": volume_id, "name": "n" * 256}}, {}):
             assert fault(await giver.call("POST", NEW, wrong)) == (400, "badRequest")
         reserved = {"attachment": {"volume_uuid": volume_id, "instance_uuid": None}}
@@ -160,6 +161,8 @@ def test_what_cannot_be_offered(tmp_path: Path) -> None:
         )
         assert fault(await giver.call("POST", NEW, body)) == (400, "badRequest")
         await giver.until("volume", volume_id, "available")
+        ended = {"os-terminate_connection": {"connector": {"host": "h"}}}
+        await giver.call("POST", f"/v3/{{p}}/volumes/{volume_id}/action", ended)
 
     at_work(tmp_path, work)
 

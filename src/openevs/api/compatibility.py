@@ -69,6 +69,13 @@ CHOICES: Final = (
     ("limits of names and descriptions", "255 bytes of UTF-8 after blanks at both ends are cut off"),
     ("`X-Client-Token`", "on every POST that creates or begins work, any text up to 255 characters, for 8 hours"),
     (
+        "transfers",
+        (
+            "what is connected, or in a group, cannot be offered; an accepted offer is gone, as at Cinder; a repeat with "
+            "the same `X-Client-Token` answers without the key, of which only a digest is kept"
+        ),
+    ),
+    (
         "`os-unmanage`, quotas of classes",
         "`os-unmanage` is 400 (a snapshot's layers cannot live without OpenEVS); quota classes are read only",
     ),
@@ -87,7 +94,6 @@ Microversions {as_text(LOWEST)} to {as_text(HIGHEST)} on `/v3`. A native v3 path
 NOT_YET: Final = (
     ("`backups`, `cloudbackups`, `os-backup-…`", "404; `backup_id` at volume creation is 400"),
     ("`groups`, `group_snapshots`, `group_types`, `consistencygroups`", "404"),
-    ("`os-volume-transfer`, `volume-transfers`", "404"),
     ("creating and changing volume types, encryption, QoS specs", "404; the types that there are can be read"),
     ("`os-volume-manage`, `manageable_volumes`, `os-unmanage`", "404; the actions are 400"),
     (
