@@ -71,8 +71,8 @@ CHOICES: Final = (
     (
         "transfers",
         (
-            "what is connected, or in a group, cannot be offered; an accepted offer is gone, as at Cinder; a repeat with "
-            "the same `X-Client-Token` answers without the key, of which only a digest is kept"
+            "what is connected, or in a group, cannot be offered; an accepted offer is gone, as at Cinder; a repeat "
+            "with the same `X-Client-Token` answers without the key, of which only a digest is kept"
         ),
     ),
     (
