@@ -40,7 +40,7 @@ class Merger:
     """Does the background work of one core, one merge at a time."""
 
     def __init__(self, core: Core, forget: Callable[[LayerId], Awaitable[None]]) -> None:
-        self._core = core
+        self.core = core
         self._forget = forget
         """Ends the reading of a layer that is about to be written or removed."""
         self.serving = Serving(core, self.release)
@@ -63,14 +63,14 @@ class Merger:
         """Break off what is being done; it is begun anew by the next process."""
         self._stopping = True
         while self._loop is not None and not self._loop.done():
-            self._core.bell.set()
+            self.core.bell.set()
             await self._break_off()
             await asyncio.wait({self._loop}, timeout=0.02)
 
     async def release(self, volume: Volume) -> None:
         """Return when no merge touches the layers of this volume (wants its lock held, or its layers reserved)."""
         with contextlib.suppress(graph.MissingLayerError):
-            await self.release_layers(self._core.chain(volume.manifest.head))
+            await self.release_layers(self.core.chain(volume.manifest.head))
         await self._move_noted()
 
     async def release_layers(self, layers: Iterable[LayerId]) -> None:
@@ -83,55 +83,55 @@ class Merger:
     async def settle(self) -> None:
         """Return when a look at everything has found nothing to do."""
         self._idle.clear()
-        self._core.bell.set()
+        self.core.bell.set()
         await self._idle.wait()
 
     async def finish_noted(self) -> None:
         """Go on with the merges whose copy was whole when an earlier process ended."""
-        self._noted |= await asyncio.to_thread(self._core.pool.read_merged)
+        self._noted |= await asyncio.to_thread(self.core.pool.read_merged)
         await self._move_noted()
 
     async def remove_orphans(self) -> None:
         """Remove the layers that nothing reaches."""
-        if self._core.keep_orphans:
+        if self.core.keep_orphans:
             return
-        async with self._core.graph.alone():
-            found = graph.orphans(self._core.parents, self._core.pinned()) - set(self._core.reserved)
+        async with self.core.graph.alone():
+            found = graph.orphans(self.core.parents, self.core.pinned()) - set(self.core.reserved)
             for layer in found:
-                del self._core.parents[layer]
+                del self.core.parents[layer]
         for layer in sorted(found):
             _log.info("layer_removed", layer=layer)
             await self._forget(layer)
-            await asyncio.to_thread(self._core.pool.remove_layer, layer)
+            await asyncio.to_thread(self.core.pool.remove_layer, layer)
 
     async def _run(self) -> None:
         while not self._stopping:
-            self._core.bell.clear()
+            self.core.bell.clear()
             try:
                 with translated():
                     while not self._stopping and await self._pass():
                         pass
             except EngineError as error:
                 _log.warning("background_work_failed", reason=error.reason)
-            if not self._core.bell.is_set():
+            if not self.core.bell.is_set():
                 self._idle.set()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._core.settings.merge_retry_seconds):
-                    await self._core.bell.wait()
+                async with asyncio.timeout(self.core.settings.merge_retry_seconds):
+                    await self.core.bell.wait()
 
     async def _pass(self) -> bool:
         """Do one thing; say whether there may be more."""
         await self.remove_orphans()
         await self._move_noted()
-        if not self._core.settings.merge or self._core.keep_orphans:
+        if not self.core.settings.merge or self.core.keep_orphans:
             return False
-        now, tried = time.monotonic(), graph.merges(self._core.parents, self._core.pinned())
+        now, tried = time.monotonic(), graph.merges(self.core.parents, self.core.pinned())
         for merge in tried:
             if self._failed.get(merge, 0) <= now and await self._may_begin(merge):
                 try:
                     return await self._merge(merge)
                 except EngineError as error:
-                    self._failed[merge] = now + self._core.settings.merge_retry_seconds
+                    self._failed[merge] = now + self.core.settings.merge_retry_seconds
                     _log.warning("merge_failed", upper=merge.upper, lower=merge.lower, reason=error.reason)
                     return True
         self._failed = {merge: at for merge, at in self._failed.items() if merge in tried}
@@ -141,12 +141,12 @@ class Merger:
         """Return the served volumes whose chains hold the lower layer (then they hold the upper one too)."""
         return [
             volume
-            for volume in self._core.volumes.values()
-            if (volume.manifest.export or volume.daemon) and merge.lower in self._core.chain(volume.manifest.head)
+            for volume in self.core.volumes.values()
+            if (volume.manifest.export or volume.daemon) and merge.lower in self.core.chain(volume.manifest.head)
         ]
 
     async def _may_begin(self, merge: Merge) -> bool:
-        core, served = self._core, self._open_in(merge)
+        core, served = self.core, self._open_in(merge)
         if not self._is_free(merge) or len(served) > 1:
             return False
         upper_bytes = await asyncio.to_thread(core.pool.allocated_bytes, merge.upper)
@@ -157,7 +157,7 @@ class Merger:
 
     def _is_free(self, merge: Merge) -> bool:
         layers = {merge.lower, merge.upper}
-        return layers.isdisjoint(self._core.reserved) and layers.isdisjoint({*self._noted, *self._noted.values()})
+        return layers.isdisjoint(self.core.reserved) and layers.isdisjoint({*self._noted, *self._noted.values()})
 
     async def _merge(self, merge: Merge) -> bool:
         start = time.perf_counter()
@@ -206,7 +206,7 @@ class Merger:
         await volume.lock.acquire()
 
     async def _finish_live(self, merge: Merge, volume: Volume, daemon: Daemon, job_id: str) -> None:
-        core, lower = self._core, merge.lower
+        core, lower = self.core, merge.lower
         job = await self.serving.wait_job(daemon, job_id, "pending", "concluded")
         if job["status"] == "pending":
             await self._flush(daemon, lower)  # finalizing lets the layer above rely on it
@@ -236,7 +236,7 @@ class Merger:
         try:
             if not await self._copied(copy):
                 return False
-            await asyncio.to_thread(self._core.pool.note_merged, merge.upper, merge.lower)
+            await asyncio.to_thread(self.core.pool.note_merged, merge.upper, merge.lower)
             self._noted[merge.upper] = merge.lower
             await self._move_noted()
         finally:
@@ -248,7 +248,7 @@ class Merger:
 
         Not `qemu-img commit`: that copies whole clusters, which takes up to 32 times the room, and lets a reader that
         opened lower before see parts of them that upper does not hide."""
-        core, top = self._core, new_layer_id()
+        core, top = self.core, new_layer_id()
         key = run_key(core.pool.pool_id, VolumeId(f"m{secrets.token_hex(6)}"))
         daemon = Daemon(RunFiles(core.run_folder, key), core.settings)
         # A thread goes on when its caller is cancelled: what it makes can be removed only when it has ended.
@@ -275,31 +275,31 @@ class Merger:
         await daemon.kill()
         await asyncio.to_thread(daemon.files.remove)
         await asyncio.to_thread(daemon.files.log.unlink, missing_ok=True)
-        await asyncio.to_thread(self._core.pool.remove_layer, top)
+        await asyncio.to_thread(self.core.pool.remove_layer, top)
 
     async def _begin_job(self, merge: Merge, daemon: Daemon, top: LayerId, job_id: str) -> None:
         await daemon.execute("block-commit", {
             "job-id": job_id, "device": node_name(top), "auto-finalize": False, "auto-dismiss": False,
             "top-node": node_name(merge.upper), "base-node": node_name(merge.lower),
-            "backing-file": self._core.pool.layer_path(merge.lower).name,
+            "backing-file": self.core.pool.layer_path(merge.lower).name,
         })  # fmt: skip
 
     async def _flush(self, daemon: Daemon, lower: LayerId) -> None:
         """Put what the job wrote to `lower` on stable storage, before anything relies on it.
 
         QMP has no flush. Opening a node anew, with the options it has, does flush it."""
-        options = self._core.node(lower, writable=True, backing=self._core.parents[lower])
+        options = self.core.node(lower, writable=True, backing=self.core.parents[lower])
         await daemon.execute("blockdev-reopen", {"options": [options]})
 
     async def _move_noted(self) -> None:
         """Let everything that points at a merged layer point at the one that took its place."""
         for upper, lower in list(self._noted.items()):
-            async with self._core.graph.alone():
+            async with self.core.graph.alone():
                 if upper in self._noted and not self._is_open(upper):
                     await self._move(upper, lower)
 
     async def _move(self, upper: LayerId, lower: LayerId) -> None:
-        core = self._core
+        core = self.core
         if upper in core.parents:
             for layer in [layer for layer, parent in core.parents.items() if parent == upper]:
                 await asyncio.to_thread(core.pool.replace_parent, layer, lower)
@@ -316,13 +316,13 @@ class Merger:
     def _is_open(self, layer: LayerId) -> bool:
         """Say whether a daemon has the layer in its chain: it would write its own idea of the header above it."""
         return any(
-            layer in self._core.chain(volume.manifest.head)
-            for volume in self._core.volumes.values()
+            layer in self.core.chain(volume.manifest.head)
+            for volume in self.core.volumes.values()
             if volume.daemon and volume.daemon.alive()
         )
 
     def _still_due(self, merge: Merge) -> bool:
-        return merge in graph.merges(self._core.parents, self._core.pinned())
+        return merge in graph.merges(self.core.parents, self.core.pinned())
 
     def _begin(self, merge: Merge, copy: Coroutine[Any, Any, object]) -> asyncio.Task[object]:
         self._copying, self._copy = merge, asyncio.create_task(copy)

@@ -10,14 +10,17 @@ import msgspec
 import structlog
 
 from openevs.engine.errors import EngineError
+from openevs.engine.layers.attaching import Attaching
 from openevs.engine.layers.core import Core, Volume, run_prefix
 from openevs.engine.layers.daemon import Daemon, RunFiles, find_running
 from openevs.engine.layers.faults import translated
 from openevs.engine.layers.graph import MissingLayerError
 from openevs.engine.layers.merge import Merger
 from openevs.engine.layers.pool import Pool, parent_of
-from openevs.engine.layers.reads import Readers
+from openevs.engine.layers.reads import Readers, Reading
 from openevs.engine.layers.settings import LayersSettings
+from openevs.engine.layers.snapshots import Snapshots
+from openevs.engine.layers.volumes import Volumes
 
 _log = structlog.get_logger()
 
@@ -29,6 +32,10 @@ class Opened:
     core: Core
     merger: Merger
     readers: Readers
+    volumes: Volumes
+    snapshots: Snapshots
+    attaching: Attaching
+    reads: Reading
 
     @classmethod
     async def make(cls, pool_folder: Path, run_folder: Path, settings: LayersSettings) -> Self:
@@ -40,7 +47,11 @@ class Opened:
             core = Core(settings, pool, run_folder)
             await asyncio.to_thread(_load, core)
             readers = Readers(core)
-            opened = cls(core, Merger(core, readers.drop), readers)
+            merger = Merger(core, readers.drop)
+            opened = cls(
+                core, merger, readers, Volumes(merger, readers), Snapshots(merger), Attaching(merger, readers),
+                Reading(core, merger.serving, readers),
+            )  # fmt: skip
             await opened._take_over()
         except BaseException:
             pool.close()

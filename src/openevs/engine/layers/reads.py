@@ -12,12 +12,14 @@ import secrets
 from dataclasses import dataclass
 from typing import Final
 
-from openevs.domain.ids import VolumeId
+from openevs.domain.ids import SnapshotId, VolumeId
+from openevs.engine.errors import Busy, EngineError, Mismatch
 from openevs.engine.layers.core import Core, run_key
 from openevs.engine.layers.daemon import Daemon, RunFiles
 from openevs.engine.layers.exports import node_name, unix_server
 from openevs.engine.layers.faults import translated
 from openevs.engine.layers.graph import LayerId
+from openevs.engine.layers.serving import Serving
 from openevs.engine.nbd import NbdClient
 
 _EXPORT: Final = "r"
@@ -114,6 +116,37 @@ class Readers:
             await _end(daemon)
             raise
         return _Reader(chain, daemon, client)
+
+
+class Reading:
+    """The method of the contract that reads."""
+
+    def __init__(self, core: Core, serving: Serving, readers: Readers) -> None:
+        self._core = core
+        self._serving = serving
+        self._readers = readers
+
+    async def read(self, object_id: VolumeId | SnapshotId, offset_bytes: int, length_bytes: int) -> bytes:
+        """Return that range of a snapshot, or of a volume that is not exported."""
+        core = self._core
+        volume_id = core.owners.get(SnapshotId(object_id), VolumeId(object_id))
+        async with core.lock_of(volume_id):
+            volume = core.volume(volume_id)
+            snapshot = volume.manifest.snapshots.get(SnapshotId(object_id))
+            if snapshot is None and volume.manifest.export is not None:
+                raise Busy(f"volume {volume_id} is exported: read it as a client", by=(volume_id,))
+            if snapshot is not None and snapshot.cut_pending:
+                await self._serving.ensure_running(volume)
+            size = snapshot.size_bytes if snapshot else volume.manifest.size_bytes
+            if offset_bytes < 0 or length_bytes < 0 or offset_bytes + length_bytes > size:
+                raise Mismatch(f"{object_id} has {size} bytes", expected=offset_bytes + length_bytes, found=size)
+            while True:
+                chain = core.chain(volume.manifest.layer_of(object_id))
+                try:
+                    return await self._readers.read(chain, offset_bytes, length_bytes)
+                except EngineError:
+                    if chain == core.chain(volume.manifest.layer_of(object_id)):
+                        raise  # else a layer was merged away while the reader was being opened
 
 
 async def _end(daemon: Daemon) -> None:
