@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from openevs.api import compatibility, error_docs
+from openevs.api import compatibility, error_docs, policy_docs
 from openevs.api.faults import EVS_CODES, FORBIDDEN_CODE
 
 ROOT = Path(__file__).parents[2]
@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[2]
     [
         ("errors.md", error_docs.render_errors),
         ("api-compatibility.md", compatibility.render_compatibility),
+        ("policy.md", policy_docs.render_policy),
     ],
 )
 def test_documents_are_as_rendered(name: str, render: Callable[[], str]) -> None:

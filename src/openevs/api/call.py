@@ -17,9 +17,9 @@ Version = tuple[int, int]
 Family = Literal["native", "evs", "flat", "iam"]
 """How errors look (`faults.py`): Cinder's fault names; `{"error": {…}}` with EVS codes; flat; Keystone's."""
 
-Policy = Literal["none", "reader", "member", "admin", "service", "token"]
-"""Who may call: anybody; any role on the project; who may change things; an administrator; a service or an
-administrator; anybody with a valid token, whatever it is scoped to."""
+Level = Literal["none", "token", "reader", "member", "service", "admin"]
+"""Who may call: anybody; anybody with a valid token, whatever it is scoped to; any role on the project; who may change
+things; a service or an administrator; an administrator."""
 
 
 class Reply(NamedTuple):
@@ -80,7 +80,8 @@ class Route(NamedTuple):
     status: int
     summary: str
     apis: tuple[str, ...] = ("v2", "v3")
-    policy: Policy = "member"
+    policy: str = "member"
+    """A rule of `api/policy.py`, or a level for what has none."""
     family: Family = "native"
     since: int = 0
     """The microversion 3.`since` from which v3 has this call; earlier, it is not there (404)."""
@@ -91,3 +92,5 @@ class Route(NamedTuple):
     query: tuple[str, ...] = ()
     """Names of query parameters, for OpenAPI."""
     tag: str = ""
+    actions: Mapping[str, Any] = {}
+    """What the body may ask for, by name (`handlers/actions.py`); each has a policy of its own."""

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from openevs.api.call import Route
+from openevs.api.policy import level_of
 from openevs.api.routes import ROUTES
 from openevs.api.versions import HIGHEST, LOWEST, as_text
 
@@ -128,4 +129,6 @@ def _row(route: Route) -> str:
     versions = ", ".join(api for api in route.apis if api) or "all"
     if route.since:
         versions += f" (3.{route.since})"
-    return f"| `{route.method} {route.path}` | {versions} | {route.status} | {route.policy} | {route.summary} |"
+    return (
+        f"| `{route.method} {route.path}` | {versions} | {route.status} | {level_of(route.policy)} | {route.summary} |"
+    )

@@ -3,8 +3,8 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
-from openevs.api.call import Call, Policy, Reply
-from openevs.api.policy import ALLOWS
+from openevs.api.call import Call, Reply
+from openevs.api.policy import allowed
 from openevs.api.wire.bodies import json_object
 from openevs.domain.errors import Forbidden, InvalidInput
 
@@ -14,7 +14,8 @@ class Action(NamedTuple):
 
     run: Callable[[Call, Any], Awaitable[Reply]]
     """Is given what stands under the action's key."""
-    policy: Policy = "member"
+    policy: str = "member"
+    """A rule of `api/policy.py`, or a level."""
     since: int = 0
     """The microversion 3.`since` from which it is there."""
 
@@ -28,6 +29,6 @@ async def run_action(call: Call, actions: Mapping[str, Action]) -> Reply:
     action = actions.get(name)
     if action is None or not call.at_least(action.since):
         raise InvalidInput("body", f"there is no such action: {name[:64]!r}: {str(content)[:64]!r}.", "EVS.1070")
-    if not ALLOWS[action.policy](call.caller):
+    if not allowed(call.caller, action.policy):
         raise Forbidden(name)
     return await action.run(call, content)

@@ -102,12 +102,30 @@ _PATH = "{project_id}/attachments"
 _ONE = _PATH + "/{attachment_id}"
 _LIST = ("limit", "offset", "marker", "sort", "sort_key", "sort_dir", "all_tenants", *ATTACHMENT_LIST.filters)
 _ROWS: Final[tuple[tuple[Any, ...], ...]] = (
-    ("POST", _PATH, post_attachment, 200, "Reserve or attach a volume", "member", AttachmentCreate, ()),
-    ("GET", _PATH, list_attachments, 200, "List attachments", "reader", None, _LIST),
-    ("GET", _PATH + "/detail", list_attachments_detail, 200, "List attachments with details", "reader", None, _LIST),
-    ("GET", _ONE, get_attachment, 200, "Show an attachment", "reader", None, ()),
-    ("PUT", _ONE, put_attachment, 200, "Connect a reserved volume", "member", AttachmentUpdate, ()),
-    ("DELETE", _ONE, delete_attachment, 200, "Detach a volume", "member", None, ()),
+    (
+        "POST",
+        _PATH,
+        post_attachment,
+        200,
+        "Reserve or attach a volume",
+        "volume:attachment_create",
+        AttachmentCreate,
+        (),
+    ),
+    ("GET", _PATH, list_attachments, 200, "List attachments", "volume:attachment_get", None, _LIST),
+    (
+        "GET",
+        _PATH + "/detail",
+        list_attachments_detail,
+        200,
+        "List attachments with details",
+        "volume:attachment_get",
+        None,
+        _LIST,
+    ),
+    ("GET", _ONE, get_attachment, 200, "Show an attachment", "volume:attachment_get", None, ()),
+    ("PUT", _ONE, put_attachment, 200, "Connect a reserved volume", "volume:attachment_update", AttachmentUpdate, ()),
+    ("DELETE", _ONE, delete_attachment, 200, "Detach a volume", "volume:attachment_delete", None, ()),
 )
 ROUTES = [
     *(
@@ -133,6 +151,7 @@ ROUTES = [
         204,
         "Complete an attachment",
         apis=("v3",),
+        policy="volume:attachment_complete",
         since=_COMPLETE_SINCE,
         tag="Attachments",
     ),

@@ -104,15 +104,41 @@ _QUERY = (
 )
 
 _route = partial(Route, family="evs", tag="Cloud snapshots")
-_show = partial(_route, "GET", policy="reader")
-_rollback = partial(_route, "POST", body=SnapshotRollback, reply=RollbackBegun)
+_show = partial(_route, "GET")
+_rollback = partial(_route, "POST", policy="volume:revert_to_snapshot", body=SnapshotRollback, reply=RollbackBegun)
 
 ROUTES = [
-    _route("POST", _PATH, post_cloudsnapshot, 202, "Create a snapshot", body=SnapshotCreate, reply=SnapshotMade),
-    _show(_PATH + "/detail", list_cloudsnapshots, 200, "List snapshots", query=_QUERY, reply=CloudSnapshots),
-    _show(_ONE, get_cloudsnapshot, 200, "Show a snapshot", reply=SnapshotShown),
-    _route("PUT", _ONE, put_cloudsnapshot, 200, "Update a snapshot", body=SnapshotUpdate, reply=SnapshotMade),
-    _route("DELETE", _ONE, delete_cloudsnapshot, 202, "Delete a snapshot"),
+    _route(
+        "POST",
+        _PATH,
+        post_cloudsnapshot,
+        202,
+        "Create a snapshot",
+        policy="volume:create_snapshot",
+        body=SnapshotCreate,
+        reply=SnapshotMade,
+    ),
+    _show(
+        _PATH + "/detail",
+        list_cloudsnapshots,
+        200,
+        "List snapshots",
+        policy="volume:get_all_snapshots",
+        query=_QUERY,
+        reply=CloudSnapshots,
+    ),
+    _show(_ONE, get_cloudsnapshot, 200, "Show a snapshot", policy="volume:get_snapshot", reply=SnapshotShown),
+    _route(
+        "PUT",
+        _ONE,
+        put_cloudsnapshot,
+        200,
+        "Update a snapshot",
+        policy="volume:update_snapshot",
+        body=SnapshotUpdate,
+        reply=SnapshotMade,
+    ),
+    _route("DELETE", _ONE, delete_cloudsnapshot, 202, "Delete a snapshot", policy="volume:delete_snapshot"),
     _rollback(path=_ONE + "/rollback", handler=post_rollback, status=202, summary="Roll a volume back"),
     _rollback(path=_VENDOR, handler=post_rollback, status=202, summary="Roll a volume back (older name)"),
 ]

@@ -98,8 +98,9 @@ def metadata_routes(kept: Kept, tag: str) -> list[Route]:
     every = f"{{project_id}}/{kept.kind}s/{{{kept.kind}_id}}/metadata"
     one = every + "/{key}"
     of = f"of a {kept.kind}"
-    show = partial(Route, "GET", policy="reader", tag=tag)
-    write = partial(Route, tag=tag)
+    delete = f"volume:delete_{kept.kind}_metadata"
+    show = partial(Route, "GET", policy=f"volume:get_{kept.kind}_metadata", tag=tag)
+    write = partial(Route, policy=f"volume:update_{kept.kind}_metadata", tag=tag)
     many: dict[str, Any] = {"body": MetadataBody, "reply": MetadataBody}
     return [
         show(every, get_metadata, 200, f"Show the metadata {of}", reply=MetadataBody),
@@ -107,7 +108,7 @@ def metadata_routes(kept: Kept, tag: str) -> list[Route]:
         write("PUT", every, put_metadata, 200, f"Replace the metadata {of}", **many),
         show(one, get_meta, 200, f"Show one key of the metadata {of}", reply=MetaBody),
         write("PUT", one, put_meta, 200, f"Set one key of the metadata {of}", body=MetaBody, reply=MetaBody),
-        write("DELETE", one, delete_meta, 200, f"Remove one key of the metadata {of}"),
+        write("DELETE", one, delete_meta, 200, f"Remove one key of the metadata {of}", policy=delete),
     ]
 
 

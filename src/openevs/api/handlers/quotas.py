@@ -104,21 +104,60 @@ def _limit(name: str, value: Any) -> int:
 
 
 _SET = "{project_id}/os-quota-sets/{target_project_id}"
-_show = partial(Route, "GET", policy="reader", tag="Quotas")
-_write = partial(Route, policy="admin", tag="Quotas")
+_show = partial(Route, "GET", tag="Quotas")
+_write = partial(Route, tag="Quotas")
 
 ROUTES = [
-    _show(_SET, get_quota_set, 200, "Show a project's quotas", query=("usage",), reply=QuotaSetShown),
-    _show(_SET + "/defaults", get_default_quotas, 200, "Show the default quotas", reply=QuotaSetShown),
-    _write("PUT", _SET, put_quota_set, 200, "Set a project's quotas", body=QuotaSetBody, reply=QuotaSetShown),
-    _write("DELETE", _SET, delete_quota_set, 200, "Return a project to the default quotas"),
+    _show(
+        _SET,
+        get_quota_set,
+        200,
+        "Show a project's quotas",
+        policy="volume_extension:quotas:show",
+        query=("usage",),
+        reply=QuotaSetShown,
+    ),
+    _show(
+        _SET + "/defaults",
+        get_default_quotas,
+        200,
+        "Show the default quotas",
+        policy="volume_extension:quotas:show",
+        reply=QuotaSetShown,
+    ),
+    _write(
+        "PUT",
+        _SET,
+        put_quota_set,
+        200,
+        "Set a project's quotas",
+        policy="volume_extension:quotas:update",
+        body=QuotaSetBody,
+        reply=QuotaSetShown,
+    ),
+    _write(
+        "DELETE",
+        _SET,
+        delete_quota_set,
+        200,
+        "Return a project to the default quotas",
+        policy="volume_extension:quotas:delete",
+    ),
     _write(
         "GET",
         "{project_id}/os-quota-class-sets/{class_name}",
         get_quota_class,
         200,
         "Show the quotas of a class",
+        policy="volume_extension:quota_classes:get",
         reply=QuotaClassShown,
     ),
-    _show("{project_id}/limits", get_limits, 200, "Show quotas and usage", reply=LimitsShown),
+    _show(
+        "{project_id}/limits",
+        get_limits,
+        200,
+        "Show quotas and usage",
+        policy="limits_extension:used_limits",
+        reply=LimitsShown,
+    ),
 ]

@@ -66,10 +66,10 @@ def _object(name: str, content: Any) -> dict[str, Any]:
 
 
 SNAPSHOT_ACTIONS: Final = {
-    "os-reset_status": Action(_reset_status, policy="admin"),
-    "os-force_delete": Action(_force_delete, policy="admin"),
-    "os-update_snapshot_status": Action(_update_status, policy="service"),
-    "os-unmanage": Action(_unmanage, policy="admin"),
+    "os-reset_status": Action(_reset_status, "volume_extension:snapshot_admin_actions:reset_status"),
+    "os-force_delete": Action(_force_delete, "volume_extension:snapshot_admin_actions:force_delete"),
+    "os-update_snapshot_status": Action(_update_status, "snapshot_extension:snapshot_actions:update_snapshot_status"),
+    "os-unmanage": Action(_unmanage, "snapshot_extension:snapshot_unmanage"),
 }
 
 ROUTES = [
@@ -82,5 +82,6 @@ ROUTES = [
         # Each action has a policy of its own; a service, say, is no member.
         policy="reader",
         tag="Snapshots",
+        actions=SNAPSHOT_ACTIONS,
     )
 ]

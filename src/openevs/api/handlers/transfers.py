@@ -91,15 +91,32 @@ _LIST = ("limit", "offset", "marker", "sort", "sort_key", "sort_dir", "all_tenan
 def _routes(name: str, create: Handler, body: type, apis: tuple[str, ...]) -> list[Route]:
     path = "{project_id}/" + name
     one = path + "/{transfer_id}"
-    show = partial(Route, "GET", apis=apis, policy="reader", tag="Transfers")
-    write = partial(Route, apis=apis, policy="member", tag="Transfers")
+    show = partial(Route, "GET", apis=apis, tag="Transfers")
+    write = partial(Route, apis=apis, tag="Transfers")
     return [
-        write("POST", path, create, 202, "Offer a volume to another project", body=body),
-        show(path, list_transfers, 200, "List transfers", query=_LIST),
-        show(path + "/detail", list_transfers_detail, 200, "List transfers with details", query=_LIST),
-        show(one, get_transfer, 200, "Show a transfer"),
-        write("DELETE", one, delete_transfer, 202, "Take an offer back"),
-        write("POST", one + "/accept", post_accept, 202, "Accept a transfer", body=TransferAccept),
+        write(
+            "POST", path, create, 202, "Offer a volume to another project", policy="volume:create_transfer", body=body
+        ),
+        show(path, list_transfers, 200, "List transfers", policy="volume:get_all_transfers", query=_LIST),
+        show(
+            path + "/detail",
+            list_transfers_detail,
+            200,
+            "List transfers with details",
+            policy="volume:get_all_transfers",
+            query=_LIST,
+        ),
+        show(one, get_transfer, 200, "Show a transfer", policy="volume:get_transfer"),
+        write("DELETE", one, delete_transfer, 202, "Take an offer back", policy="volume:delete_transfer"),
+        write(
+            "POST",
+            one + "/accept",
+            post_accept,
+            202,
+            "Accept a transfer",
+            policy="volume:accept_transfer",
+            body=TransferAccept,
+        ),
     ]
 
 

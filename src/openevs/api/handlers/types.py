@@ -59,12 +59,33 @@ def _view(call: Call, found: VolumeType) -> dict[str, Any]:
     }
 
 
-_show = partial(Route, "GET", policy="reader", tag="Types")
+_show = partial(Route, "GET", tag="Types")
 _ONE = "{project_id}/types/{type_id}"
 
 ROUTES = [
-    _show("{project_id}/types", list_types, 200, "List the volume types", reply=TypeList),
-    _show(_ONE, get_type, 200, "Show a volume type", reply=TypeShown),
-    _show(_ONE + "/extra_specs", list_extra_specs, 200, "Show a volume type's properties", reply=ExtraSpecs),
-    _show(_ONE + "/extra_specs/{key}", get_extra_spec, 200, "Show a volume type's property", reply=dict[str, str]),
+    _show(
+        "{project_id}/types",
+        list_types,
+        200,
+        "List the volume types",
+        policy="volume_extension:type_get_all",
+        reply=TypeList,
+    ),
+    _show(_ONE, get_type, 200, "Show a volume type", policy="volume_extension:type_get", reply=TypeShown),
+    _show(
+        _ONE + "/extra_specs",
+        list_extra_specs,
+        200,
+        "Show a volume type's properties",
+        policy="volume_extension:types_extra_specs:index",
+        reply=ExtraSpecs,
+    ),
+    _show(
+        _ONE + "/extra_specs/{key}",
+        get_extra_spec,
+        200,
+        "Show a volume type's property",
+        policy="volume_extension:types_extra_specs:show",
+        reply=dict[str, str],
+    ),
 ]

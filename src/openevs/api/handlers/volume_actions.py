@@ -210,31 +210,39 @@ _NO_MANAGING: Final = _refused("a volume's layers cannot live in the pool withou
 _NO_REPORT: Final = _refused("no server reports extensions back; an extension ends by itself.")
 
 VOLUME_ACTIONS: Final = {
-    "os-extend": Action(_extend),
-    "os-reserve": Action(partial(_move, VolumeMoves.reserve)),
-    "os-unreserve": Action(_unreserve),
-    "os-begin_detaching": Action(partial(_move, VolumeMoves.begin_detaching)),
-    "os-roll_detaching": Action(partial(_move, VolumeMoves.roll_detaching)),
-    "os-attach": Action(_attach),
-    "os-detach": Action(partial(_detach, "os-detach")),
-    "os-force_detach": Action(partial(_detach, "os-force_detach"), policy="admin"),
-    "os-initialize_connection": Action(_initialize_connection),
-    "os-terminate_connection": Action(_terminate_connection),
-    "os-set_bootable": Action(_set_bootable),
-    "os-update_readonly_flag": Action(_update_readonly),
-    "revert": Action(_revert, since=40),
-    "os-reset_status": Action(_reset_status, policy="admin"),
-    "os-force_delete": Action(_force_delete, policy="admin"),
-    "os-show_image_metadata": Action(_show_image_metadata),
-    "os-set_image_metadata": Action(_NO_IMAGES),
-    "os-unset_image_metadata": Action(_NO_IMAGES),
-    "os-volume_upload_image": Action(_NO_IMAGES),
-    "os-reimage": Action(_NO_IMAGES, since=68),
-    "os-retype": Action(_ONE_TYPE),
-    "os-migrate_volume": Action(_ONE_HOST, policy="admin"),
-    "os-migrate_volume_completion": Action(_ONE_HOST, policy="admin"),
-    "os-unmanage": Action(_NO_MANAGING, policy="admin"),
-    "os-extend_volume_completion": Action(_NO_REPORT, policy="admin", since=71),
+    "os-extend": Action(_extend, "volume:extend"),
+    "os-reserve": Action(partial(_move, VolumeMoves.reserve), "volume_extension:volume_actions:reserve"),
+    "os-unreserve": Action(_unreserve, "volume_extension:volume_actions:unreserve"),
+    "os-begin_detaching": Action(
+        partial(_move, VolumeMoves.begin_detaching), "volume_extension:volume_actions:begin_detaching"
+    ),
+    "os-roll_detaching": Action(
+        partial(_move, VolumeMoves.roll_detaching), "volume_extension:volume_actions:roll_detaching"
+    ),
+    "os-attach": Action(_attach, "volume_extension:volume_actions:attach"),
+    "os-detach": Action(partial(_detach, "os-detach"), "volume_extension:volume_actions:detach"),
+    "os-force_detach": Action(
+        partial(_detach, "os-force_detach"), "volume_extension:volume_admin_actions:force_detach"
+    ),
+    "os-initialize_connection": Action(_initialize_connection, "volume_extension:volume_actions:initialize_connection"),
+    "os-terminate_connection": Action(_terminate_connection, "volume_extension:volume_actions:terminate_connection"),
+    "os-set_bootable": Action(_set_bootable, "volume:update"),
+    "os-update_readonly_flag": Action(_update_readonly, "volume:update_readonly_flag"),
+    "revert": Action(_revert, "volume:revert_to_snapshot", since=40),
+    "os-reset_status": Action(_reset_status, "volume_extension:volume_admin_actions:reset_status"),
+    "os-force_delete": Action(_force_delete, "volume_extension:volume_admin_actions:force_delete"),
+    "os-show_image_metadata": Action(_show_image_metadata, "volume_extension:volume_image_metadata:show"),
+    "os-set_image_metadata": Action(_NO_IMAGES, "volume_extension:volume_image_metadata:set"),
+    "os-unset_image_metadata": Action(_NO_IMAGES, "volume_extension:volume_image_metadata:remove"),
+    "os-volume_upload_image": Action(_NO_IMAGES, "volume_extension:volume_actions:upload_image"),
+    "os-reimage": Action(_NO_IMAGES, "volume:reimage", since=68),
+    "os-retype": Action(_ONE_TYPE, "volume:retype"),
+    "os-migrate_volume": Action(_ONE_HOST, "volume_extension:volume_admin_actions:migrate_volume"),
+    "os-migrate_volume_completion": Action(
+        _ONE_HOST, "volume_extension:volume_admin_actions:migrate_volume_completion"
+    ),
+    "os-unmanage": Action(_NO_MANAGING, "volume_extension:volume_unmanage"),
+    "os-extend_volume_completion": Action(_NO_REPORT, "volume:extend_volume_completion", since=71),
 }
 
 ROUTES = [
@@ -247,5 +255,6 @@ ROUTES = [
         # Each action has a policy of its own.
         policy="reader",
         tag="Volumes",
+        actions=VOLUME_ACTIONS,
     )
 ]

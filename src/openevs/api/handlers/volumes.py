@@ -5,6 +5,7 @@ from typing import Any, Final
 from msgspec import UNSET, UnsetType
 
 from openevs.api.call import Call, Reply, Route
+from openevs.api.policy import allowed
 from openevs.api.wire.bodies import flag, parse
 from openevs.api.wire.lists import list_query, page_links
 from openevs.api.wire.volumes import (
@@ -137,7 +138,7 @@ async def delete_volume(call: Call) -> Reply:
     """Delete a volume; with `cascade` its snapshots too, with `force` (administrators, 3.23) in any status."""
     cascade = _wish(call, "cascade")
     force = call.at_least(23) and _wish(call, "force")
-    if force and not call.caller.is_admin:
+    if force and not allowed(call.caller, "volume:force_delete"):
         raise Forbidden("volume:force_delete")
     await service.delete_volume(call.deps, call.caller, call.path["volume_id"], cascade=cascade, force=force)
     return Reply()
@@ -153,15 +154,15 @@ _PAGE = ("limit", "offset", "marker", "sort", "sort_key", "sort_dir", "all_tenan
 _LIST = (*_PAGE, *VOLUME_LIST.filters, "metadata")
 
 ROUTES = [
-    Route("POST", _PATH, post_volume, 202, "Create a volume", body=VolumeCreate, tag="Volumes"),
-    Route("GET", _PATH, list_volumes, 200, "List volumes", policy="reader", query=_LIST, tag="Volumes"),
+    Route("POST", _PATH, post_volume, 202, "Create a volume", policy="volume:create", body=VolumeCreate, tag="Volumes"),
+    Route("GET", _PATH, list_volumes, 200, "List volumes", policy="volume:get_all", query=_LIST, tag="Volumes"),
     Route(
         "GET",
         _PATH + "/detail",
         list_volumes_detail,
         200,
         "List volumes with details",
-        policy="reader",
+        policy="volume:get_all",
         query=_LIST,
         tag="Volumes",
     ),
@@ -172,19 +173,29 @@ ROUTES = [
         200,
         "Show number and size of volumes",
         apis=("v3",),
-        policy="reader",
+        policy="volume:get_all",
         since=12,
         query=_LIST,
         tag="Volumes",
     ),
-    Route("GET", _PATH + "/{volume_id}", get_volume, 200, "Show a volume", policy="reader", tag="Volumes"),
-    Route("PUT", _PATH + "/{volume_id}", put_volume, 200, "Update a volume", body=VolumeUpdate, tag="Volumes"),
+    Route("GET", _PATH + "/{volume_id}", get_volume, 200, "Show a volume", policy="volume:get", tag="Volumes"),
+    Route(
+        "PUT",
+        _PATH + "/{volume_id}",
+        put_volume,
+        200,
+        "Update a volume",
+        policy="volume:update",
+        body=VolumeUpdate,
+        tag="Volumes",
+    ),
     Route(
         "DELETE",
         _PATH + "/{volume_id}",
         delete_volume,
         202,
         "Delete a volume",
+        policy="volume:delete",
         query=("cascade", "force"),
         tag="Volumes",
     ),
