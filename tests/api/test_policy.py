@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from openevs.api.call import Route
+from openevs.api.call import Level, Route
 from openevs.api.policy import FIELDS, LEVELS, RULES, level_of
 from openevs.api.routes import ROUTES, paths
 from openevs.domain.ids import ProjectId, UserId, new_uuid
@@ -16,7 +16,7 @@ LOOKING = ("none", "token", "reader")
 OURS = [route for route in ROUTES if route.family != "iam" and level_of(route.policy) not in ("none", "token")]
 
 
-def requests(client: Client, route: Route) -> Iterator[tuple[str, Any, str]]:
+def requests(client: Client, route: Route) -> Iterator[tuple[str, Any, Level]]:
     """Yield path, body and level of everything a route can be asked for, about things that are not there."""
     for path, api in paths(route):
         for name in ("{project_id}", "{target_project_id}"):
@@ -29,7 +29,7 @@ def requests(client: Client, route: Route) -> Iterator[tuple[str, Any, str]]:
                 if api == "v3" or not action.since:
                     yield path, {name: {}}, level_of(action.policy)
         else:
-            body = None if route.method in ("GET", "DELETE") else {}
+            body: Any = None if route.method in ("GET", "DELETE") else {}
             yield path, body, level_of(route.policy)
 
 
