@@ -102,7 +102,7 @@ NOT_YET: Final = (
         "400, saying what is missing",
     ),
     ("multiattach (`multiattach: true`, a second attachment)", "400"),
-    ("`messages`, `os-services`, `capabilities`, `scheduler-stats`, `os-hosts`, `clusters`, `default-types`", "404"),
+    ("`os-services`, `capabilities`, `scheduler-stats`, `os-hosts`, `clusters`, `default-types`", "404"),
     ("v1 volumes and snapshots, v5 as a whole, tags, the recycle bin, transfers of Huawei's families", "404"),
     ("an external Keystone", "no setting yet; `identity/port.py` is the seam"),
 )

@@ -19,6 +19,7 @@ from typing import Any
 
 import structlog
 
+from openevs.domain.message import failure_message
 from openevs.domain.model import Operation
 from openevs.engine.errors import EngineError, OutcomeUnknown
 from openevs.engine.port import Engine
@@ -26,6 +27,7 @@ from openevs.operations.kind import Facts, Kind, Step, may_pass
 from openevs.settings import Operations as OperationSettings
 from openevs.store.database import Database, Tx
 from openevs.store.events import insert_event
+from openevs.store.messages import insert_message
 from openevs.store.operations import (
     Lease,
     LostLease,
@@ -43,6 +45,8 @@ log = structlog.get_logger()
 UNDO = "undo_reason"
 """Fact that turns an operation round: its steps are now those of `undo`. Its value is why."""
 LONGEST_PAUSE_SECONDS = 60.0
+MESSAGES_KEPT = timedelta(days=30)
+"""How long a user message is kept, as at Cinder."""
 
 Observe = Callable[[str, str, float, Facts], None]
 """Called when an operation ends: kind, outcome, seconds since it was made, facts."""
@@ -283,5 +287,6 @@ def _close(tx: Tx, operation: Operation, kind: Kind, facts: Facts, reason: str |
     else:
         detail["reason"] = reason
         kind.fail(tx, operation, reason, now)
+        insert_message(tx, failure_message(operation, reason, now, now + MESSAGES_KEPT))
     insert_event(tx, operation, f"{kind.name}.{outcome}", now, detail)
     return finished

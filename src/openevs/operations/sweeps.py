@@ -30,6 +30,7 @@ from openevs.store.database import Database, Tx
 from openevs.store.events import forget_events
 from openevs.store.idempotency import forget_tokens
 from openevs.store.identity.tokens import delete_expired_tokens
+from openevs.store.messages import forget_messages
 from openevs.store.operations import forget_finished, oldest_open
 from openevs.store.quotas import recount
 from openevs.store.sweeping import finished_about, in_open_input, stored_rows, unwanted_exports
@@ -194,6 +195,7 @@ def _known(tx: Tx, objects: Objects) -> _Compared:
 
 
 def _forget(tx: Tx, now: datetime, settings: Settings) -> None:
+    forget_messages(tx, now)
     forget_events(tx, now - timedelta(days=settings.operations.keep_events_days))
     forget_finished(tx, now - timedelta(days=settings.operations.keep_days))
     forget_tokens(tx, now - timedelta(hours=settings.api.client_token_hours))

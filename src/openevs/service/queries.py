@@ -122,6 +122,13 @@ TRANSFER_FILTERS: dict[str, Filter] = {
     "project_id": _equal("project_id"),
 }
 
+MESSAGE_FILTERS: dict[str, Filter] = {
+    "id": _equal("id"),
+    "ids": _one_of("id"),
+    "message_level": _equal("level"),
+    **{name: _equal(name) for name in ("resource_uuid", "resource_type", "event_id", "request_id")},
+}
+
 
 def conditions(table: sa.Table, known: Mapping[str, Filter], caller: Caller, query: ListQuery) -> list[Condition]:
     """Return what a row must satisfy; the first condition is always the one on the project."""

@@ -1,0 +1,53 @@
+"""User messages, v3 from microversion 3.3 on; with pages and filters from 3.5 on."""
+
+from functools import partial
+from typing import Any, Final
+
+from openevs.api.call import Call, Reply, Route
+from openevs.api.wire.lists import list_query, page_links
+from openevs.api.wire.messages import MESSAGE_LIST, message_view
+from openevs.service import messages as service
+from openevs.service.queries import ListQuery
+from openevs.store.listing import Page
+
+_PAGES_SINCE: Final = 5
+
+
+async def list_messages(call: Call) -> Reply:
+    """List messages."""
+    if call.at_least(_PAGES_SINCE):
+        query = list_query(call, MESSAGE_LIST)
+    else:
+        query = ListQuery(Page(limit=call.deps.settings.api.max_list_items))
+    rows, count = await service.list_messages(call.deps, call.caller, query)
+    body: dict[str, Any] = {"messages": [message_view(call, row) for row in rows]}
+    links = page_links(call, query, [row.id for row in rows], count)
+    if links:
+        body["messages_links"] = links
+    if count is not None:
+        body["count"] = count
+    return Reply(body)
+
+
+async def get_message(call: Call) -> Reply:
+    """Show a message."""
+    message = await service.get_message(call.deps, call.caller, call.path["message_id"])
+    return Reply({"message": message_view(call, message)})
+
+
+async def delete_message(call: Call) -> Reply:
+    """Remove a message."""
+    await service.delete_message(call.deps, call.caller, call.path["message_id"])
+    return Reply()
+
+
+_PATH = "{project_id}/messages"
+_ONE = _PATH + "/{message_id}"
+_LIST = ("limit", "offset", "marker", "sort", "sort_key", "sort_dir", "all_tenants", *MESSAGE_LIST.filters)
+_route = partial(Route, apis=("v3",), since=3, tag="Messages")
+
+ROUTES = [
+    _route("GET", _PATH, list_messages, 200, "List user messages", policy="message:get_all", query=_LIST),
+    _route("GET", _ONE, get_message, 200, "Show a user message", policy="message:get"),
+    _route("DELETE", _ONE, delete_message, 204, "Remove a user message", policy="message:delete"),
+]

@@ -1,0 +1,46 @@
+"""User messages in the database."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from openevs.domain.errors import NotFound
+from openevs.domain.message import Message
+from openevs.store.database import Tx
+from openevs.store.listing import Condition, Page, count_rows, list_page
+from openevs.store.tables import message as table
+
+
+def insert_message(tx: Tx, message: Message) -> Message:
+    """Add a message."""
+    tx.execute(sa.insert(table), message._asdict())
+    return message
+
+
+def find_message(tx: Tx, message_id: str, project_id: str | None = None) -> Message:
+    """Return a message; with a project, those of others do not exist. Raises NotFound."""
+    row = tx.execute(sa.select(*table.c).where(table.c.id == message_id)).first()
+    if row is None or (project_id is not None and row.project_id != project_id):
+        raise NotFound("message", message_id)
+    return Message._make(row)
+
+
+def delete_message_row(tx: Tx, message_id: str) -> None:
+    """Forget a message."""
+    tx.execute(sa.delete(table).where(table.c.id == message_id))
+
+
+def list_messages(tx: Tx, where: Sequence[Condition], page: Page) -> list[Message]:
+    """Return one page of messages."""
+    return list_page(tx, table, Message._make, where, page)
+
+
+def count_messages(tx: Tx, where: Sequence[Condition]) -> int:
+    """Return how many messages `where` selects."""
+    return count_rows(tx, table, where)
+
+
+def forget_messages(tx: Tx, now: datetime) -> int:
+    """Remove messages that need be kept no longer; return how many."""
+    return tx.execute(sa.delete(table).where(table.c.guaranteed_until < now)).rowcount
