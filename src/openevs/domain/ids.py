@@ -9,6 +9,7 @@ from typing import NewType
 
 VolumeId = NewType("VolumeId", str)
 SnapshotId = NewType("SnapshotId", str)
+BackupId = NewType("BackupId", str)
 AttachmentId = NewType("AttachmentId", str)
 OperationId = NewType("OperationId", str)
 ProjectId = NewType("ProjectId", str)
