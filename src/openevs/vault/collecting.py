@@ -1,0 +1,101 @@
+"""Giving back the room that only a removed backup took.
+
+    1. the backup's index is noted as ended, and removed: from here on the backup does not exist
+    2. its segments that no index names are read: their chunks may go, unless
+    3. a segment that is still named names them too, or a backup under way holds or claims them (`claims.py`)
+    4. the chunks are removed, then the segments, then the note
+
+Killed anywhere it is done again from 2: a segment stays until all that it names is gone. A backup that was begun and
+never finished has no index; what it stored is found by looking at every chunk that is there.
+
+If an index or a segment that is still needed cannot be read, nobody knows what it needs: nothing is removed then.
+Blocking; one collection at a time.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import structlog
+
+from openevs.domain.ids import BackupId
+from openevs.vault.contents import Contents
+from openevs.vault.errors import Damaged
+from openevs.vault.index import Root
+
+_log = structlog.get_logger()
+_BATCH: Final = 500
+"""Chunks removed at a time; nobody can claim one of them meanwhile."""
+
+
+def remove_backup(contents: Contents, backup_id: BackupId) -> None:
+    """Make the backup not exist, and collect. May be called again."""
+    was_there = contents.end(backup_id)
+    unfinished = contents.was_begun(backup_id) and not was_there and backup_id not in contents.ended_ids()
+    try:
+        for ended in contents.ended_ids():
+            _collect(contents, ended)
+        if unfinished:
+            _sweep(contents)
+    except Damaged as error:
+        _log.error("vault_room_kept", backup_id=backup_id, reason=error.reason)
+        return
+    contents.forget_begun(backup_id)
+    contents.store.settle()
+
+
+def _collect(contents: Contents, ended: BackupId) -> None:
+    try:
+        root = contents.ended_root(ended)
+    except Damaged as error:  # nobody can say what it needed; the rest of the vault is not affected
+        _log.error("vault_room_lost", backup_id=ended, reason=error.reason)
+        root = None
+    if root is not None:
+        with contents.claims.collecting() as held:
+            _collect_root(contents, root, held)
+    contents.forget_ended(ended)
+
+
+def _collect_root(contents: Contents, root: Root, held: set[bytes]) -> None:
+    backup_id = BackupId(root.backup_id)
+    needed = held | _named_segments(contents)
+    segments = list(dict.fromkeys(ref.name for ref in root.segments if ref.name not in needed))
+    chunks: set[bytes] = set()
+    for segment in segments:
+        try:
+            chunks.update(run.chunk for run in contents.segment(segment, backup_id, 0))
+        except Damaged as error:  # gone already, or its chunks are lost
+            _log.info("vault_segment_skipped", backup_id=backup_id, reason=error.reason)
+    if chunks:
+        for segment in needed:
+            chunks.difference_update(run.chunk for run in contents.segment(segment, backup_id, 0))
+    _remove(contents, chunks)
+    _remove(contents, segments)
+
+
+def _sweep(contents: Contents) -> None:
+    """Remove every chunk and segment that nothing names."""
+    with contents.claims.collecting() as held:
+        # What is there is listed first: what comes later is claimed, and noted.
+        there = set(contents.chunk_names())
+        needed = held | _named_segments(contents)
+        there -= needed
+        for segment in needed:
+            there.difference_update(run.chunk for run in contents.segment(segment, BackupId("?"), 0))
+        _remove(contents, there)
+
+
+def _named_segments(contents: Contents) -> set[bytes]:
+    named: set[bytes] = set()
+    for backup_id in contents.backup_ids():
+        if found := contents.root(backup_id):
+            named.update(ref.name for ref in found[0].segments)
+    return named
+
+
+def _remove(contents: Contents, names: Iterable[bytes]) -> None:
+    left = list(names)
+    for start in range(0, len(left), _BATCH):
+        batch: Sequence[bytes] = left[start : start + _BATCH]
+        with contents.claims.removing(batch) as free:
+            contents.remove(free)
+    contents.store.settle()

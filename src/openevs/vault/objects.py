@@ -1,0 +1,45 @@
+"""The place that a vault keeps its objects in, as the vault sees it: names and bytes, written once.
+
+Methods block; the vault calls them in threads, several at once. They raise only `VaultError`s. A name is made of
+lower-case letters, digits, `-`, `.` and `/`.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+
+class ObjectStore(Protocol):
+    """A folder or a bucket."""
+
+    @property
+    def kind(self) -> str:
+        """`folder` or `s3`."""
+
+    @property
+    def location(self) -> str:
+        """Where it is, for people; holds no secret."""
+
+    def open(self) -> None:
+        """Make ready; remove what an unfinished write left. May be called again. Raises Transient, Broken."""
+
+    def close(self) -> None:
+        """Let go. May be called again."""
+
+    def head(self, name: str) -> int | None:
+        """Return the object's size, or None if there is none."""
+
+    def put(self, name: str, data: bytes) -> bool:
+        """Make the object exist, whole or not at all; return False, and change nothing, if there is one of this name.
+        It is on stable storage once `settle` has returned. Raises NoSpace."""
+
+    def get(self, name: str) -> bytes | None:
+        """Return the object's bytes, or None if there is none."""
+
+    def delete(self, names: Sequence[str]) -> None:
+        """Make the objects not exist. One that is not there is success."""
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """Yield the names that begin with `prefix`, which ends with `/`."""
+
+    def settle(self) -> None:
+        """Return when all that was put and deleted before is on stable storage."""
