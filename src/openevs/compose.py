@@ -39,6 +39,10 @@ from openevs.settings import Settings
 from openevs.store.database import Database, Tx
 from openevs.store.dialect import sqlite_path
 from openevs.store.schema import migrate
+from openevs.vault.folder import FolderStore
+from openevs.vault.port import Vault
+from openevs.vault.repository import Repository
+from openevs.vault.sealing import Sealer, read_key
 
 log = structlog.get_logger()
 
@@ -47,6 +51,8 @@ NODE = "local"
 """Name of this node; with one machine there is one, and a restarted process is the same node."""
 
 
+S3_THREADS = 16
+"""Chunks on their way to a bucket at a time: they mostly wait for the network."""
 READY_SECONDS = 5.0
 """How long /readyz waits for database and pool: less than those who ask wait for it."""
 
@@ -80,6 +86,23 @@ def build_engine(settings: Settings) -> Engine:
     )
 
 
+def build_vault(settings: Settings) -> Vault:
+    """Return the vault that the settings ask for; its first use opens it. Raises VaultError for an unusable key."""
+    chosen = settings.backups
+    sealer = Sealer(read_key(Path(chosen.key_file).expanduser()) if chosen.key_file else None, chosen.compression_level)
+    if chosen.kind == "s3":
+        from openevs.vault.s3 import S3Store
+
+        bucket = S3Store(
+            chosen.s3_bucket, chosen.s3_prefix, endpoint=chosen.s3_endpoint, region=chosen.s3_region,
+            access_key=chosen.s3_access_key, secret_key=chosen.s3_secret_key, connections=S3_THREADS,
+        )  # fmt: skip
+        return Repository(bucket, sealer, threads=S3_THREADS)
+    if chosen.folder:
+        return Repository(FolderStore(Path(chosen.folder).expanduser()), sealer)
+    return Repository(FolderStore(settings.data_folder / "backups", make=True), sealer)
+
+
 class Application:
     """One OpenEVS: its parts, and the order in which they start and stop."""
 
@@ -94,6 +117,7 @@ class Application:
         self.settings = settings
         self.clock = clock
         self.metrics = Metrics()
+        self.vault = build_vault(settings)
         self._folder_lock = lock_folder(settings.data_folder)
         make_pool_folder(settings)
         make_private(settings)
@@ -165,6 +189,7 @@ class Application:
             await self.engine.close()
         except EngineError as error:
             log.warning("engine_close_failed", reason=error.reason)
+        await self.vault.close()
         self.identity.close()
         self.db.close()
         self._folder_lock.close()

@@ -133,6 +133,46 @@ class Engine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = "10809-11833"
 
 
+class Backups(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where backups are kept."""
+
+    kind: Annotated[
+        Literal["folder", "s3"],
+        Meta(description="`folder`: files, on any file system. `s3`: a bucket of any S3-compatible store."),
+    ] = "folder"
+    folder: Annotated[
+        str,
+        Meta(
+            description="Folder of backups; empty: `backups` in the data folder. Another one must be there: if it is not, a disk is not mounted. Better on another disk than the pool's."
+        ),
+    ] = ""
+    compression_level: Annotated[
+        int,
+        Meta(ge=1, le=19, description="zstd's level; its own default. 1 is half as much work for a tenth more room."),
+    ] = 3
+    key_file: Annotated[
+        str,
+        Meta(
+            description="File with the key that backups are encrypted with, 64 hexadecimal digits (`openssl rand -hex 32`); empty: not encrypted. Who loses it loses the backups."
+        ),
+    ] = ""
+    s3_endpoint: Annotated[str, Meta(description="URL of the S3 store; empty: Amazon's own for the region.")] = ""
+    s3_bucket: Annotated[str, Meta(description="Bucket; it must be there.")] = ""
+    s3_prefix: Annotated[
+        str, Meta(description="What the names of all objects begin with, so that a bucket can be shared.")
+    ] = "openevs/"
+    s3_region: Annotated[str, Meta(description="Region of the bucket; what most stores accept that have none.")] = (
+        "us-east-1"
+    )
+    s3_access_key: Annotated[
+        str,
+        Meta(description="Access key; empty: from where S3 clients usually take it (AWS_ACCESS_KEY_ID, a profile)."),
+    ] = ""
+    s3_secret_key: Annotated[
+        str, Meta(description="Secret key. Never shown or logged; rather in the environment than in a file.")
+    ] = ""
+
+
 class Operations(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Durable work."""
 
@@ -231,6 +271,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     data: Data = msgspec.field(default_factory=Data)
     api: Api = msgspec.field(default_factory=Api)
     engine: Engine = msgspec.field(default_factory=Engine)
+    backups: Backups = msgspec.field(default_factory=Backups)
     operations: Operations = msgspec.field(default_factory=Operations)
     identity: Identity = msgspec.field(default_factory=Identity)
     quotas: Quotas = msgspec.field(default_factory=Quotas)

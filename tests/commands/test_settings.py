@@ -67,7 +67,10 @@ def test_profile_cloud_has_the_documented_quotas_unless_set() -> None:
 
 
 def test_show_config_masks_secrets_and_names_origins() -> None:
-    environ = {"OPENEVS_DATA_DATABASE_URL": "postgresql://openevs:hunter2@db.example/openevs"}
+    environ = {
+        "OPENEVS_DATA_DATABASE_URL": "postgresql://openevs:hunter2@db.example/openevs",
+        "OPENEVS_BACKUPS_S3_SECRET_KEY": "hunter2",
+    }
     text = render(*load(None, environ))
     assert "hunter2" not in text
     assert "postgresql://openevs:***@db.example/openevs" in text

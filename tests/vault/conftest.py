@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from openevs.vault.objects import ObjectStore
 from openevs.vault.port import BackupFacts, BackupOrder
 from openevs.vault.repository import Repository
 from openevs.vault.sealing import Sealer
+from tests.vault.s3_server import bucket, s3_server
 
 KIB, MIB = 1 << 10, 1 << 20
 
@@ -110,10 +112,20 @@ def key(request: pytest.FixtureRequest) -> bytes | None:
     return bytes(range(32)) if request.param == "encrypted" else None
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[ObjectStore]:
+@pytest.fixture(scope="session")
+def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real S3 server."""
+    with s3_server(tmp_path_factory.mktemp("s3")) as url:
+        yield url
+
+
+@pytest.fixture(params=["folder", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ObjectStore]:
     """A store that is empty."""
-    made = FolderStore(tmp_path / "backups", make=True)
+    made: ObjectStore = FolderStore(tmp_path / "backups", make=True)
+    if request.param == "s3":
+        made = bucket(request.getfixturevalue("endpoint"), f"{uuid.uuid4()}/")
+    made.open()
     yield made
     made.close()
 

@@ -15,8 +15,8 @@ from tests.vault.conftest import KIB, MIB, Volume, back_up, repository, restored
 A, B, C = BackupId("a"), BackupId("b"), BackupId("c")
 
 
-def chunk_files(store: ObjectStore) -> set[Path]:
-    return {path for path in (Path(store.location) / "chunks").rglob("*") if path.is_file()}
+def chunks(store: ObjectStore) -> set[str]:
+    return set(store.list("chunks/"))
 
 
 def test_full_and_incremental(vault: Repository, store: ObjectStore) -> None:
@@ -48,7 +48,7 @@ def test_full_and_incremental(vault: Repository, store: ObjectStore) -> None:
             await restored(vault, A, len(before))
         await vault.ensure_no_backup(B)
         await vault.ensure_no_backup(B)
-        assert chunk_files(store) == set()
+        assert chunks(store) == set()
         assert await vault.list_backups() == []
 
     asyncio.run(scene())
@@ -72,11 +72,11 @@ def test_same_content_is_stored_once(vault: Repository, store: ObjectStore) -> N
         one, two = Volume(8 * MIB), Volume(16 * MIB)
         one.scribble(5, 4, MIB, MIB)
         await back_up(vault, one, A)
-        before = chunk_files(store)
+        before = chunks(store)
         two.write(8 * MIB, bytes(one.data))
         facts = await back_up(vault, two, B)
         assert facts.bytes_stored < 10 * KIB
-        assert len(chunk_files(store) - before) == 1, "a segment"
+        assert len(chunks(store) - before) == 1, "a segment"
         await vault.ensure_no_backup(A)
         assert await restored(vault, B, 16 * MIB) == bytes(two.data)
 
@@ -88,21 +88,20 @@ def test_damaged_and_missing_chunk(vault: Repository, store: ObjectStore) -> Non
         volume = Volume(4 * MIB)
         volume.scribble(6, 3, MIB, MIB)
         await back_up(vault, volume, A)
-        for path in chunk_files(store):
-            good = path.read_bytes()
+        for name in chunks(store):
+            good, chunk = store.get(name) or b"", name.rpartition("/")[2]
             for bad in (good[:-9] + bytes([good[-9] ^ 1]) + good[-8:], good[:20], b"", b"OEV\0" + good[9:], None):
-                path.write_bytes(bad) if bad is not None else path.unlink()
+                store.put(name, bad) if bad is not None else store.delete([name])
                 with pytest.raises(Damaged) as caught:
                     await restored(vault, A, 4 * MIB)
-                assert path.name in str(caught.value)
-                assert caught.value.chunk == path.name
+                assert chunk in str(caught.value)
+                assert caught.value.chunk == chunk
                 assert caught.value.backup_id == A
                 complaints = await vault.check(A)
-                assert path.name in "".join(complaints)
-                path.write_bytes(good)
+                assert chunk in "".join(complaints)
+                store.put(name, good)
         assert await restored(vault, A, 4 * MIB) == bytes(volume.data)
-        index = Path(store.location) / "backups" / A
-        index.write_bytes(index.read_bytes()[:-1])
+        store.put(f"backups/{A}", (store.get(f"backups/{A}") or b"")[:-1])
         with pytest.raises(Damaged):
             await vault.inspect(A)
 

@@ -16,6 +16,8 @@ force and where each value came from. A name that does not exist is an error tha
 SECRET_SETTINGS = frozenset({("data", "database_url")})
 """Settings that may hold a password; only the part that does is masked."""
 
+WHOLLY_SECRET = frozenset({("backups", "s3_secret_key")})
+
 
 def render(settings: Settings, origins: Origins) -> str:
     """Return all settings as TOML, each line with its origin as a comment."""
@@ -32,6 +34,8 @@ def render(settings: Settings, origins: Origins) -> str:
 
 
 def _masked(section: str, name: str, value: object) -> object:
+    if (section, name) in WHOLLY_SECRET and value:
+        return "***"
     if (section, name) in SECRET_SETTINGS and isinstance(value, str) and "@" in value:
         scheme, _, rest = value.partition("://")
         user = rest.partition("@")[0].partition(":")[0]

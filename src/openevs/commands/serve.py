@@ -20,6 +20,7 @@ from openevs.operations.admission import WrongPool
 from openevs.server import listen, serve, url_of
 from openevs.settings import Settings
 from openevs.store.schema import SchemaError
+from openevs.vault.errors import VaultError
 
 log = structlog.get_logger()
 
@@ -52,6 +53,8 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
         app = Application(settings)
     except AlreadyRunning as error:
         raise CannotServe(str(error)) from None
+    except VaultError as error:
+        raise CannotServe(f"{error.reason[0].upper()}{error.reason[1:]}.") from None
     try:
         made = await app.start(base_url)
         # What was made so far stays. A full collection need not walk through all of it, which would hold up every

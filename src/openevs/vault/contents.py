@@ -94,7 +94,8 @@ class Contents:
         if self.store.head(key):
             return Stored(name, 0)
         sealed = self._sealer.seal(plain, name)
-        return Stored(name, len(sealed) if self.store.put(key, sealed) else 0)
+        self.store.put(key, sealed)
+        return Stored(name, len(sealed))
 
     def get(self, name: bytes, backup_id: BackupId, offset_bytes: int) -> tuple[bytes, int]:
         """Return the bytes of this name, and how many were read of the store. Raises Damaged."""

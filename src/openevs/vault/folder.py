@@ -11,6 +11,7 @@ import errno
 import fcntl
 import itertools
 import os
+import stat
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -74,15 +75,14 @@ class FolderStore:
     def head(self, name: str) -> int | None:
         with _translated(self._folder):
             try:
-                return (self._folder / name).stat().st_size
+                found = (self._folder / name).stat()
             except (FileNotFoundError, NotADirectoryError):
                 return None
+            return found.st_size if stat.S_ISREG(found.st_mode) else None
 
-    def put(self, name: str, data: bytes) -> bool:
+    def put(self, name: str, data: bytes) -> None:
         path = self._folder / name
         with _translated(self._folder):
-            if path.exists():
-                return False
             unfinished = self._folder / "tmp" / f"{next(self._numbers)}"
             try:
                 _write(unfinished, data)
@@ -97,13 +97,12 @@ class FolderStore:
                 raise
             with self._guard:
                 self._changed.add(path.parent)
-        return True
 
     def get(self, name: str) -> bytes | None:
         with _translated(self._folder):
             try:
                 return (self._folder / name).read_bytes()
-            except (FileNotFoundError, NotADirectoryError):
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
                 return None
 
     def delete(self, names: Sequence[str]) -> None:

@@ -28,9 +28,9 @@ class ObjectStore(Protocol):
     def head(self, name: str) -> int | None:
         """Return the object's size, or None if there is none."""
 
-    def put(self, name: str, data: bytes) -> bool:
-        """Make the object exist, whole or not at all; return False, and change nothing, if there is one of this name.
-        It is on stable storage once `settle` has returned. Raises NoSpace."""
+    def put(self, name: str, data: bytes) -> None:
+        """Make the object exist with these bytes, whole or as it was before. It is on stable storage once `settle` has
+        returned. Raises NoSpace."""
 
     def get(self, name: str) -> bytes | None:
         """Return the object's bytes, or None if there is none."""

@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import os
 import threading
+from pathlib import Path
 from typing import Final
 
 import zstandard
@@ -19,6 +20,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+
+from openevs.vault.errors import WrongKey
 
 KEY_BYTES: Final = 32
 _MAGIC: Final = b"OEV"
@@ -30,6 +33,22 @@ _LARGEST: Final = 64 << 20
 
 class DamageError(Exception):
     """The bytes are not what was sealed; the text says what is wrong with them."""
+
+
+def read_key(path: Path) -> bytes:
+    """Return the key that a file holds in hexadecimal digits. Raises WrongKey."""
+    make = f"make one with `(umask 077; openssl rand -hex {KEY_BYTES} > {path})`, and keep a copy elsewhere"
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise WrongKey(f"the key of the backups cannot be read from {path} ({error.strerror}); {make}") from None
+    try:
+        key = bytes.fromhex(text.decode("ascii").strip())
+    except ValueError:
+        key = b""
+    if len(key) != KEY_BYTES:
+        raise WrongKey(f"{path} does not hold {2 * KEY_BYTES} hexadecimal digits, and nothing else; {make}")
+    return key
 
 
 class Sealer:
