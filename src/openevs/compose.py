@@ -137,6 +137,9 @@ class Application:
             volume_type=VOLUME_TYPE,
             powers=frozenset(self.engine.describe().powers),
             max_volume_gib=min(settings.api.max_volume_gib, self.engine.describe().max_volume_bytes // GIB),
+            backends=tuple(settings.engine.backends.split(",")) if settings.engine.backends else (VOLUME_TYPE,),
+            engine_version=self.engine.describe().version,
+            storage=lambda: self.sweeper.storage,
         )
         routes = [*ROUTES, *health_routes(self.not_ready, self.metrics.render)]
         routes.append(openapi_route(routes[:]))
@@ -157,6 +160,7 @@ class Application:
         made = await bootstrap(self.db, self.settings.identity, self.clock, keep)
         if not made.is_new:
             move_credentials(self.settings.data_folder, base_url)
+        await self.sweeper.look()
         await self.runner.start()
         self._sweeping = asyncio.create_task(self.sweeper.run(self.metrics))
         self._open = True

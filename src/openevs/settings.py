@@ -111,6 +111,13 @@ class Engine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             description="`layers`: qcow2 layers served by qemu-storage-daemon. `memory`: nothing survives a restart; for tests."
         ),
     ] = "layers"
+    backends: Annotated[
+        str,
+        Meta(
+            pattern=r"^([\w.-]+(,[\w.-]+)*)?$",
+            description="Names under which the pool is offered (`volume_backend_name` of volume types), separated by commas; empty: the kind. Several are for automation that chooses between backends: the pool is one.",
+        ),
+    ] = ""
     call_timeout_seconds: Annotated[
         float,
         Meta(

@@ -12,7 +12,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from openevs.domain import message, model, transfer
+from openevs.domain import backends, message, model, transfer
 from openevs.store import schema, tables
 from openevs.store.dialect import open_sqlite
 from openevs.store.identity import projects, roles, tokens, users
@@ -26,6 +26,7 @@ RECORDS: dict[str, type[Any]] = {
     "operation": model.Operation,
     "transfer": transfer.Transfer,
     "message": message.Message,
+    "part": backends.Part,
     "project": projects.Project,
     "user_account": users.User,
     "role": roles.Role,

@@ -70,6 +70,13 @@ CHOICES: Final = (
     ("limits of names and descriptions", "255 bytes of UTF-8 after blanks at both ends are cut off"),
     ("`X-Client-Token`", "on every POST that creates or begins work, any text up to 255 characters, for 8 hours"),
     (
+        "services, hosts, pools",
+        (
+            "one process and one pool, under the names Cinder has for its parts; a pool's numbers are those of the last "
+            "look, seconds ago; `failover` and `set-log` are 400, clusters are none, and nothing ever waits for clean-up"
+        ),
+    ),
+    (
         "transfers",
         (
             "what is connected, or in a group, cannot be offered; an accepted offer is gone, as at Cinder; a repeat "
@@ -102,7 +109,7 @@ NOT_YET: Final = (
         "400, saying what is missing",
     ),
     ("multiattach (`multiattach: true`, a second attachment)", "400"),
-    ("`os-services`, `capabilities`, `scheduler-stats`, `os-hosts`, `clusters`, `default-types`", "404"),
+    ("`default-types`", "404"),
     ("v1 volumes and snapshots, v5 as a whole, tags, the recycle bin, transfers of Huawei's families", "404"),
     ("an external Keystone", "no setting yet; `identity/port.py` is the seam"),
 )

@@ -40,6 +40,8 @@ class Volume(NamedTuple):
     group_id: str | None
     image_metadata: dict[str, str]
     """What is known of the image that the volume holds (`os-set_image_metadata`)."""
+    backend: str | None = None
+    """Name of the backend it was put on; None: the first one."""
 
 
 class Snapshot(NamedTuple):

@@ -22,7 +22,8 @@ from typing import Protocol
 
 import structlog
 
-from openevs.domain.ids import SnapshotId, VolumeId
+from openevs.domain.backends import Storage
+from openevs.domain.ids import GIB, SnapshotId, VolumeId
 from openevs.engine.errors import EngineError
 from openevs.engine.port import Engine, Exports, Objects
 from openevs.settings import Settings
@@ -79,6 +80,8 @@ class Sweeper:
 
     def __init__(self, db: Database, engine: Engine, clock: Callable[[], datetime], settings: Settings) -> None:
         self._db, self._engine, self._clock, self._settings = db, engine, clock, settings
+        self.storage: Storage | None = None
+        """The pool as it was at the last look: requests, which never touch the engine, see this."""
 
     async def sweep(self) -> Swept:
         """Do all of it once. Raises EngineError when storage cannot be listed."""
@@ -90,6 +93,23 @@ class Sweeper:
         await self._db.write(_forget, self._clock(), self._settings)
         return replace(swept, usage_corrected=len(wrong))
 
+    async def look(self) -> None:
+        """See how full the pool is, and whether it answers."""
+        try:
+            room = await self._engine.capacity()
+        except EngineError as error:
+            log.warning("pool_not_seen", reason=error.reason)
+            if self.storage is not None:
+                self.storage = self.storage._replace(up=False)
+            return
+        self.storage = Storage(
+            total_gib=room.total_bytes / GIB,
+            free_gib=room.free_bytes / GIB,
+            provisioned_gib=room.provisioned_bytes / GIB,
+            seen_at=self._clock(),
+            up=True,
+        )
+
     async def run(self, observer: Observer) -> None:
         """Sweep shortly after the start and then at intervals, until cancelled."""
         every = self._settings.operations.sweep_seconds
@@ -99,6 +119,7 @@ class Sweeper:
             await asyncio.sleep(min(LOOK_SECONDS, max(due - loop.time(), 0)))
             try:
                 observer.oldest_operation(await self.oldest_seconds())
+                await self.look()
                 if loop.time() < due:
                     continue
                 due = loop.time() + every

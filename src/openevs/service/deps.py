@@ -7,6 +7,7 @@ from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 import msgspec
 
+from openevs.domain.backends import Storage
 from openevs.domain.errors import Unavailable
 from openevs.domain.model import Caller, Operation
 from openevs.settings import CLOUD_SNAPSHOTS_PER_VOLUME, Settings
@@ -44,6 +45,11 @@ class Deps:
     powers: frozenset[str]
     """What the engine can do beyond what every one can (`exports`, `group_snapshots`, …)."""
     max_volume_gib: int
+    backends: tuple[str, ...] = ("layers",)
+    """Names under which storage is offered, the default one first."""
+    engine_version: str = ""
+    storage: Callable[[], Storage | None] = lambda: None
+    """The pool as it was when it was last looked at; None before the first look."""
 
     @property
     def quota_defaults(self) -> dict[str, int]:

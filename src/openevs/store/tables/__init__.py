@@ -4,7 +4,8 @@ migration adds stands at the end of both.
 
 from openevs.store.tables.base import EPOCH, Instant, metadata
 from openevs.store.tables.identity import access_key, project, role, role_assignment, token, user
-from openevs.store.tables.messages import message, service_state
+from openevs.store.tables.messages import message
+from openevs.store.tables.parts import part
 from openevs.store.tables.quotas import quota_limit, quota_usage
 from openevs.store.tables.transfers import transfer
 from openevs.store.tables.types import volume_type
@@ -22,12 +23,12 @@ __all__ = [
     "metadata",
     "operation",
     "operation_claim",
+    "part",
     "project",
     "quota_limit",
     "quota_usage",
     "role",
     "role_assignment",
-    "service_state",
     "setting",
     "snapshot",
     "token",

@@ -1,4 +1,4 @@
-"""User messages; what an operator has switched off."""
+"""User messages."""
 
 import sqlalchemy as sa
 
@@ -20,13 +20,3 @@ message = sa.Table(
     sa.Index("message_by_project", "project_id", "created_at", "id"),
     sa.Index("message_by_age", "guaranteed_until"),
 )
-
-service_state = sa.Table(
-    "service_state",
-    metadata,
-    sa.Column("binary", sa.String(64), primary_key=True),
-    sa.Column("disabled", sa.Boolean, nullable=False),
-    sa.Column("disabled_reason", sa.String(255)),
-    sa.Column("frozen", sa.Boolean, nullable=False),
-)
-"""A part of the service that has no row is as it is made: neither disabled nor frozen."""

@@ -39,9 +39,11 @@ def upgrade() -> None:
     op.create_index("message_by_project", "message", ["project_id", "created_at", "id"])
     op.create_index("message_by_age", "message", ["guaranteed_until"])
     op.create_table(
-        "service_state",
+        "part",
+        sa.Column("host", sa.String(255), primary_key=True),
         sa.Column("binary", sa.String(64), primary_key=True),
         sa.Column("disabled", sa.Boolean(), nullable=False),
         sa.Column("disabled_reason", sa.String(255)),
         sa.Column("frozen", sa.Boolean(), nullable=False),
     )
+    op.add_column("volume", sa.Column("backend", sa.String(255)))

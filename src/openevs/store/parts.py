@@ -1,0 +1,19 @@
+"""What an operator has switched off, in the database."""
+
+import sqlalchemy as sa
+
+from openevs.domain.backends import Part
+from openevs.store.database import Tx
+from openevs.store.tables import part as table
+
+
+def known_parts(tx: Tx) -> dict[tuple[str, str], Part]:
+    """Return the parts that are not as they were made, by host and binary."""
+    return {(row.host, row.binary): Part._make(row) for row in tx.execute(sa.select(*table.c))}
+
+
+def keep_part(tx: Tx, part: Part) -> None:
+    """Write down how a part is now."""
+    where = sa.and_(table.c.host == part.host, table.c.binary == part.binary)
+    if not tx.execute(sa.update(table).where(where).values(part._asdict())).rowcount:
+        tx.execute(sa.insert(table), part._asdict())

@@ -1,0 +1,175 @@
+"""The service itself: services, hosts, pools, capabilities, clusters, workers."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from openevs.engine.errors import Transient
+from openevs.testing.application import Client, Running, running
+from openevs.testing.exporting import ExportingMemoryEngine, ExportingMemoryStorage
+from openevs.testing.faulty import Faults, faulty
+
+SERVICES = "/v3/{p}/os-services"
+Work = Callable[[Running, Client, Client], Awaitable[None]]
+
+
+def at_work(folder: Path, work: Work, engine: Any = None, **settings: str) -> None:
+    """Run `work` as the demo user and as an administrator."""
+    overrides = {("engine", name): value for name, value in settings.items()}
+
+    async def main() -> None:
+        async with running(folder, engine, overrides) as run:
+            client, admin = await run.client(), await run.client("admin", project=run.made.demo_project)
+            client.version = admin.version = "3.71"
+            await work(run, client, admin)
+
+    asyncio.run(main())
+
+
+def fault(reply: Any) -> tuple[int, str]:
+    ((name, detail),) = reply.json().items()
+    assert detail["code"] == reply.status_code
+    return reply.status_code, name
+
+
+async def put(client: Client, action: str, **body: Any) -> Any:
+    return await client.call("PUT", f"{SERVICES}/{action}", body)
+
+
+def test_services_are_listed_switched_off_and_on(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client, admin: Client) -> None:
+        found = (await admin.get(SERVICES))["services"]
+        assert [(one["binary"], one["host"]) for one in found] == [
+            ("cinder-scheduler", "openevs"),
+            ("cinder-volume", "openevs@layers"),
+            ("cinder-backup", "openevs"),
+        ]
+        assert {(one["state"], one["status"]) for one in found} == {("up", "enabled")}
+        assert found[1]["replication_status"] == "disabled"
+        assert (found[1]["frozen"], found[1]["backend_state"], found[1]["cluster"]) == (False, "up", None)
+        (only,) = (await admin.get(f"{SERVICES}?binary=cinder-volume&host=openevs"))["services"]
+        assert only == found[1]
+        assert (await admin.get(f"{SERVICES}?host=elsewhere"))["services"] == []
+
+        off = {"host": "openevs@layers", "binary": "cinder-volume"}
+        reply = await put(admin, "disable-log-reason", **off, disabled_reason="new disks")
+        assert reply.json() == {
+            **off,
+            "service": "",
+            "status": "disabled",
+            "disabled": True,
+            "disabled_reason": "new disks",
+        }
+        (shown,) = (await admin.get(f"{SERVICES}?binary=cinder-volume"))["services"]
+        assert (shown["status"], shown["disabled_reason"]) == ("disabled", "new disks")
+        assert [one["service"] for one in (await admin.get("/v3/{p}/os-hosts"))["hosts"]] == [
+            "cinder-scheduler",
+            "cinder-backup",
+        ]
+        assert (await put(admin, "enable", **off)).json()["disabled"] is False
+        (shown,) = (await admin.get(f"{SERVICES}?binary=cinder-volume"))["services"]
+        assert (shown["status"], shown["disabled_reason"]) == ("enabled", None)
+
+        for action in ("enable", "disable"):
+            for wrong in ({**off, "host": "elsewhere"}, {**off, "binary": "cinder-none"}):
+                assert fault(await put(admin, action, **wrong)) == (404, "itemNotFound")
+            assert fault(await put(admin, action, host="openevs")) == (400, "badRequest")
+        assert fault(await put(admin, "disable-log-reason", **off)) == (400, "badRequest")
+        assert fault(await put(client, "disable", **off)) == (403, "forbidden")
+        admin.version = "3.6"
+        assert "cluster" not in (await admin.get(SERVICES))["services"][0]
+
+    at_work(tmp_path, work)
+
+
+def test_freezing_failing_over_and_the_log(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client, admin: Client) -> None:
+        assert (await put(admin, "freeze", host="openevs@layers")).status_code == 200
+        (shown,) = (await admin.get(f"{SERVICES}?binary=cinder-volume"))["services"]
+        assert shown["frozen"] is True
+        assert (await put(admin, "thaw", host="openevs@layers")).status_code == 200
+        for action in ("freeze", "thaw"):
+            assert fault(await put(admin, action, host="elsewhere")) == (400, "badRequest")
+        assert fault(await put(admin, "failover_host", host="openevs@layers")) == (400, "badRequest")
+        assert fault(await put(admin, "set-log", level="DEBUG")) == (400, "badRequest")
+        levels = (await put(admin, "get-log", binary="cinder-volume")).json()["log_levels"]
+        assert levels == [{"host": "openevs@layers", "binary": "cinder-volume", "levels": {"openevs": "INFO"}}]
+        assert fault(await put(admin, "get-log", binary="nova")) == (400, "badRequest")
+
+    at_work(tmp_path, work)
+
+
+def test_hosts_tell_what_is_on_them(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client, admin: Client) -> None:
+        volume = await client.volume(3)
+        await client.snapshot(volume["id"])
+        (shown,) = (await admin.get("/v3/{p}/os-hosts/openevs@layers"))["host"][1:]
+        assert shown["resource"] == {
+            "host": "openevs@layers",
+            "project": client.project_id,
+            "volume_count": "1",
+            "total_volume_gb": "3",
+            "snapshot_count": "1",
+            "total_snapshot_gb": "3",
+        }
+        assert fault(await admin.call("GET", "/v3/{p}/os-hosts/elsewhere")) == (404, "itemNotFound")
+        off = await admin.call("PUT", "/v3/{p}/os-hosts/openevs@layers", {"status": "Disable"})
+        assert off.json() == {"host": "openevs@layers", "status": "disabled"}
+        assert (await admin.call("PUT", "/v3/{p}/os-hosts/openevs@layers", {"status": "on"})).status_code == 400
+
+    at_work(tmp_path, work)
+
+
+def test_pools_and_capabilities_agree(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client, admin: Client) -> None:
+        await client.volume(5)
+        await run.app.sweeper.look()
+        pools = (await admin.get("/v3/{p}/scheduler-stats/get_pools?detail=true"))["pools"]
+        assert [pool["name"] for pool in pools] == ["openevs@fast#fast", "openevs@big#big"]
+        room = await run.app.engine.capacity()
+        for pool in pools:
+            known = pool["capabilities"]
+            assert known["total_capacity_gb"] == round(room.total_bytes / 2**30, 2)
+            assert known["provisioned_capacity_gb"] == 5
+            shown = await admin.get("/v3/{p}/capabilities/" + pool["name"].replace("#", "%23"))
+            for name in ("vendor_name", "volume_backend_name", "storage_protocol", "driver_version"):
+                assert shown[name] == known[name]
+            assert shown["namespace"].startswith("OS::Storage::Capabilities::openevs@")
+        assert (await admin.get("/v3/{p}/scheduler-stats/get_pools"))["pools"][0] == {"name": "openevs@fast#fast"}
+        one = (await admin.get("/v3/{p}/scheduler-stats/get_pools?name=openevs@big%23big"))["pools"]
+        assert one == [{"name": "openevs@big#big"}]
+        assert fault(await admin.call("GET", "/v3/{p}/capabilities/elsewhere")) == (404, "itemNotFound")
+
+    at_work(tmp_path, work, backends="fast,big")
+
+
+def test_a_pool_that_does_not_answer_is_down(tmp_path: Path) -> None:
+    faults = Faults()
+    engine = faulty(ExportingMemoryEngine(ExportingMemoryStorage(tmp_path)), faults)
+
+    async def work(run: Running, client: Client, admin: Client) -> None:
+        faults.fail("capacity", Transient("no answer"))
+        await run.app.sweeper.look()
+        states = {one["binary"]: one["state"] for one in (await admin.get(SERVICES))["services"]}
+        assert states == {"cinder-scheduler": "up", "cinder-volume": "down", "cinder-backup": "up"}
+        await run.app.sweeper.look()
+        assert {one["state"] for one in (await admin.get(SERVICES))["services"]} == {"up"}
+
+    at_work(tmp_path, work, engine)
+
+
+def test_clusters_and_workers(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client, admin: Client) -> None:
+        assert await admin.get("/v3/{p}/clusters/detail?is_up=true") == {"clusters": []}
+        assert fault(await admin.call("GET", "/v3/{p}/clusters?colour=red")) == (400, "badRequest")
+        assert fault(await admin.call("GET", "/v3/{p}/clusters/one")) == (404, "itemNotFound")
+        for action in ("enable", "disable"):
+            reply = await admin.call("PUT", f"/v3/{{p}}/clusters/{action}", {"name": "one"})
+            assert fault(reply) == (404, "itemNotFound")
+        cleaned = await admin.call("POST", "/v3/{p}/workers/cleanup", {"binary": "cinder-volume"})
+        assert (cleaned.status_code, cleaned.json()) == (202, {"cleaning": [], "unavailable": []})
+        for wrong in ({"resource_id": client.project_id}, {"resource_type": "Rack"}, {"binary": "cinder-backup"}):
+            assert fault(await admin.call("POST", "/v3/{p}/workers/cleanup", wrong)) == (400, "badRequest")
+
+    at_work(tmp_path, work)
