@@ -72,8 +72,8 @@ CHOICES: Final = (
     (
         "services, hosts, pools",
         (
-            "one process and one pool, under the names Cinder has for its parts; a pool's numbers are those of the last "
-            "look, seconds ago; `failover` and `set-log` are 400, clusters are none, and nothing ever waits for clean-up"
+            "one process, one pool, under the names Cinder has for its parts; a pool's numbers are those of the last "
+            "look, seconds ago; `failover` and `set-log` are 400; there are no clusters; nothing ever waits for clean-up"
         ),
     ),
     (
