@@ -73,7 +73,7 @@ CHOICES: Final = (
         "services, hosts, pools",
         (
             "one process, one pool, under the names Cinder has for its parts; a pool's numbers are those of the last "
-            "look, seconds ago; `failover` and `set-log` are 400; there are no clusters; nothing ever waits for clean-up"
+            "look, seconds ago; `failover` and `set-log` are 400; there are no clusters; nothing waits for clean-up"
         ),
     ),
     (
