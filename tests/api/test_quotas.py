@@ -140,6 +140,49 @@ def test_limits(tmp_path: Path) -> None:
     at_work(tmp_path, work, api__profile="cloud")
 
 
+def test_the_default_class_is_the_default_of_projects(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client, admin: Client) -> None:
+        path = "/v3/{p}/os-quota-class-sets/default"
+        before = (await admin.get(path))["quota_class_set"]
+        wanted = {"volumes": 1, "gigabytes_layers": 7}
+        changed = (await admin.call("PUT", path, {"quota_class_set": wanted})).json()["quota_class_set"]
+        assert {name: value for name, value in before.items() if name != "id"} | wanted == changed
+        own = f"/v3/{{p}}/os-quota-sets/{client.project_id}"
+        for shown in (own, own + "/defaults", f"/v3/{{p}}/os-quota-sets/{'0' * 32}"):
+            assert wanted.items() <= (await admin.get(shown))["quota_set"].items()
+        await client.volume()
+        refused = await client.call("POST", "/v3/{p}/volumes", {"volume": {"size": 1}})
+        assert fault(refused) == (413, "overLimit")
+        # What was set for the project itself goes first, and comes back when that is taken away.
+        await admin.call("PUT", own, {"quota_set": {"volumes": 2}})
+        await client.volume()
+        await admin.call("DELETE", own)
+        assert (await client.get(own))["quota_set"]["volumes"] == 1
+        other = await admin.call("PUT", "/v3/{p}/os-quota-class-sets/gold", {"quota_class_set": {"volumes": 99}})
+        assert other.json()["quota_class_set"]["volumes"] == 99
+        assert (await admin.get(path))["quota_class_set"]["volumes"] == 1
+        for wrong in ({"quota_class_set": {"colours": 1}}, {"quota_class_set": {"volumes": -2}}, {"quota_set": {}}):
+            assert fault(await admin.call("PUT", path, wrong)) == (400, "badRequest")
+        assert fault(await client.call("PUT", path, {"quota_class_set": wanted})) == (403, "forbidden")
+
+    at_work(tmp_path, work)
+
+
+def test_limits_of_another_project(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client, admin: Client) -> None:
+        await client.volume(2)
+        elsewhere = await run.client("admin", project="admin")
+        elsewhere.version = client.version = "3.39"
+        path = f"/v3/{{p}}/limits?project_id={client.project_id}"
+        assert (await elsewhere.get(path))["limits"]["absolute"]["totalGigabytesUsed"] == 2
+        mine = await client.get(f"/v3/{{p}}/limits?project_id={elsewhere.project_id}")
+        assert mine["limits"]["absolute"]["totalGigabytesUsed"] == 2
+        elsewhere.version = "3.38"
+        assert (await elsewhere.get(path))["limits"]["absolute"]["totalGigabytesUsed"] == 0
+
+    at_work(tmp_path, work)
+
+
 def test_types_and_places(tmp_path: Path) -> None:
     async def work(run: Running, client: Client, admin: Client) -> None:
         for api in ("v2", "v3"):
@@ -161,9 +204,9 @@ def test_types_and_places(tmp_path: Path) -> None:
             assert shown["extension"] in extensions
             assert fault(await client.call("GET", f"/{api}/{{p}}/extensions/none")) == (404, "itemNotFound")
         assert fault(await client.call("GET", "/v3/{p}/resource_filters")) == (404, "itemNotFound")
-        client.version = "3.31"
-        both = (await client.get("/v3/{p}/resource_filters"))["resource_filters"]
-        assert {entry["resource"] for entry in both} == {"volume", "snapshot"}
+        client.version = "3.33"
+        every = (await client.get("/v3/{p}/resource_filters"))["resource_filters"]
+        assert {"volume", "snapshot", "attachment", "message", "pool"} <= {entry["resource"] for entry in every}
         (one,) = (await client.get("/v3/{p}/resource_filters?resource=snapshot"))["resource_filters"]
         assert {"name", "status", "volume_id", "name~"} <= set(one["filters"])
 

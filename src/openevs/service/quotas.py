@@ -9,8 +9,12 @@ from openevs.domain.quota import COUNTED, STATED, UNLIMITED
 from openevs.service.deps import Deps
 from openevs.store import quotas as store
 from openevs.store.database import Tx
+from openevs.store.types import list_types
 
 MOST: Final = 2**31 - 1
+DEFAULT: Final = "default"
+"""Name of the class that every project belongs to."""
+CLASS_NAME_MAX: Final = 50
 
 
 class Quota(NamedTuple):
@@ -20,39 +24,42 @@ class Quota(NamedTuple):
     in_use: int
 
 
-def quota_names(deps: Deps) -> list[str]:
-    """Return every resource that has a quota."""
-    return [*COUNTED, *STATED, *(f"{name}_{deps.volume_type}" for name in COUNTED)]
+def _names(tx: Tx) -> list[str]:
+    """Return every resource that has a quota: in total, and of each type of volume."""
+    of_types = [f"{name}_{volume_type.name}" for volume_type in list_types(tx) for name in COUNTED]
+    return [*COUNTED, *STATED, *of_types]
+
+
+def _quotas(tx: Tx, limits: Mapping[str, int], usage: Mapping[str, int]) -> dict[str, Quota]:
+    return {name: Quota(limits.get(name, UNLIMITED), usage.get(name, 0)) for name in _names(tx)}
 
 
 async def get_quotas(deps: Deps, project_id: str) -> dict[str, Quota]:
     """Return the quotas of a project."""
 
-    def read_quotas(tx: Tx) -> tuple[dict[str, int], dict[str, int]]:
-        return store.limits_of(tx, project_id), store.usage_of(tx, project_id)
+    def read_quotas(tx: Tx) -> dict[str, Quota]:
+        limits = {**deps.quota_defaults, **store.limits_of(tx, project_id)}
+        return _quotas(tx, limits, store.usage_of(tx, project_id))
 
-    limits, usage = await deps.db.read(read_quotas)
-    limits = {**deps.quota_defaults, **limits}
-    return {name: Quota(limits.get(name, UNLIMITED), usage.get(name, 0)) for name in quota_names(deps)}
+    return await deps.db.read(read_quotas)
 
 
-def default_quotas(deps: Deps) -> dict[str, Quota]:
-    """Return the quotas of a project for which none were set."""
-    return {name: Quota(deps.quota_defaults.get(name, UNLIMITED), 0) for name in quota_names(deps)}
+async def class_quotas(deps: Deps, name: str = DEFAULT) -> dict[str, Quota]:
+    """Return the quotas of a class of projects: the default one is that of every project for which none were set."""
+
+    def read_class(tx: Tx) -> dict[str, Quota]:
+        return _quotas(tx, {**deps.quota_defaults, **store.limits_of_class(tx, name)}, {})
+
+    return await deps.db.read(read_class)
 
 
 async def set_quotas(
     deps: Deps, caller: Caller, project_id: str, limits: Mapping[str, int], *, check: bool = False
 ) -> dict[str, Quota]:
     """Set limits of a project (administrators); with `check`, none below what is used. Raises InvalidInput."""
-    known = quota_names(deps)
-    for name, limit in limits.items():
-        if name not in known:
-            raise InvalidInput(name[:64], f"there is no such quota; there are {', '.join(known)}.")
-        if not UNLIMITED <= limit <= MOST:
-            raise InvalidInput(name, f"{limit} is not a limit: it must be from -1 (none) to {MOST}.")
 
     def set_limits(tx: Tx) -> None:
+        _check_limits(tx, limits)
         usage = store.usage_of(tx, project_id) if check else {}
         for name, limit in limits.items():
             if limit != UNLIMITED and usage.get(name, 0) > limit:
@@ -61,6 +68,28 @@ async def set_quotas(
 
     await deps.db.write(set_limits)
     return await get_quotas(deps, project_id)
+
+
+async def set_class_quotas(deps: Deps, name: str, limits: Mapping[str, int]) -> dict[str, Quota]:
+    """Set limits of a class of projects (administrators). Raises InvalidInput."""
+    if not 1 <= len(name) <= CLASS_NAME_MAX:
+        raise InvalidInput("class", f"its name must have 1 to {CLASS_NAME_MAX} characters.")
+
+    def set_limits(tx: Tx) -> None:
+        _check_limits(tx, limits)
+        store.set_limits(tx, store.class_key(name), limits)
+
+    await deps.db.write(set_limits)
+    return await class_quotas(deps, name)
+
+
+def _check_limits(tx: Tx, limits: Mapping[str, int]) -> None:
+    known = _names(tx)
+    for name, limit in limits.items():
+        if name not in known:
+            raise InvalidInput(name[:64], f"there is no such quota; there are {', '.join(known)}.")
+        if not UNLIMITED <= limit <= MOST:
+            raise InvalidInput(name, f"{limit} is not a limit: it must be from -1 (none) to {MOST}.")
 
 
 async def reset_quotas(deps: Deps, caller: Caller, project_id: str) -> None:

@@ -1,6 +1,7 @@
 """Quotas: what each project may use, and uses. Usage changes only together with the row that it counts."""
 
 from collections.abc import Mapping
+from typing import Final
 
 import sqlalchemy as sa
 
@@ -23,8 +24,8 @@ _ADD = (
 _ROW = sa.select(quota_usage.c.in_use).where(
     quota_usage.c.project_id == sa.bindparam("p"), quota_usage.c.resource == sa.bindparam("r")
 )
-_LIMITS = sa.select(quota_limit.c.resource, quota_limit.c.hard_limit).where(
-    quota_limit.c.project_id == sa.bindparam("p")
+_LIMITS = sa.select(quota_limit.c.project_id, quota_limit.c.resource, quota_limit.c.hard_limit).where(
+    quota_limit.c.project_id.in_((sa.bindparam("p"), sa.bindparam("c")))
 )
 _USAGE = sa.select(quota_usage.c.resource, quota_usage.c.in_use).where(quota_usage.c.project_id == sa.bindparam("p"))
 
@@ -35,9 +36,25 @@ _GROWING = (
 )
 
 
+def class_key(name: str) -> str:
+    """Return the id under which the limits of a class of projects stand among those of projects."""
+    return f"class:{name}"
+
+
+DEFAULT_CLASS: Final = class_key("default")
+
+
 def limits_of(tx: Tx, project_id: str) -> dict[str, int]:
-    """Return the limits that were set for this project; others have their default."""
-    return {row.resource: row.hard_limit for row in tx.execute(_LIMITS, {"p": project_id})}
+    """Return the limits that were set for this project, or else for the class that all belong to; others have their
+    default."""
+    rows = tx.execute(_LIMITS, {"p": project_id, "c": DEFAULT_CLASS}).all()
+    every = {row.resource: row.hard_limit for row in rows if row.project_id == DEFAULT_CLASS}
+    return every | {row.resource: row.hard_limit for row in rows if row.project_id == project_id}
+
+
+def limits_of_class(tx: Tx, name: str) -> dict[str, int]:
+    """Return the limits that were set for a class of projects."""
+    return {row.resource: row.hard_limit for row in tx.execute(_LIMITS, {"p": class_key(name), "c": class_key(name)})}
 
 
 def usage_of(tx: Tx, project_id: str) -> dict[str, int]:
@@ -70,7 +87,7 @@ def _change(tx: Tx, project_id: str, resource: str, by: int, most: int) -> None:
 
 
 def set_limits(tx: Tx, project_id: str, limits: Mapping[str, int]) -> None:
-    """Set limits for a project."""
+    """Set limits for a project, or for a class of them (`class_key`)."""
     for resource, limit in limits.items():
         where = sa.and_(quota_limit.c.project_id == project_id, quota_limit.c.resource == resource)
         if not tx.execute(sa.update(quota_limit).where(where).values(hard_limit=limit)).rowcount:

@@ -4,25 +4,48 @@ from functools import partial
 from typing import Any, Final
 
 from openevs.api.call import Call, Reply, Route
-from openevs.api.wire.lists import SNAPSHOT_LIST
+from openevs.api.wire.attachments import ATTACHMENT_LIST
+from openevs.api.wire.lists import SNAPSHOT_LIST, Listing
+from openevs.api.wire.messages import MESSAGE_LIST
+from openevs.api.wire.transfers import TRANSFER_LIST
 from openevs.api.wire.volumes import VOLUME_LIST
 from openevs.domain.errors import NotFound
 
 EXTENSIONS: Final = {
-    "os-vol-tenant-attr": "VolumeTenantAttribute",
-    "os-vol-host-attr": "VolumeHostAttribute",
-    "os-vol-mig-status-attr": "VolumeMigStatusAttribute",
-    "os-quota-sets": "Quotas",
-    "os-quota-class-sets": "QuotaClasses",
-    "os-types-extra-specs": "TypesExtraSpecs",
-    "os-volume-actions": "VolumeActions",
-    "os-snapshot-actions": "SnapshotActions",
+    "OS-SCH-HNT": "SchedulerHints",
+    "backups": "Backups",
+    "capabilities": "Capabilities",
+    "cgsnapshots": "Cgsnapshots",
+    "consistencygroups": "Consistencygroups",
+    "encryption": "VolumeTypeEncryption",
     "os-admin-actions": "AdminActions",
-    "os-used-limits": "UsedLimits",
     "os-availability-zone": "AvailabilityZones",
+    "os-extended-services": "ExtendedServices",
     "os-extended-snapshot-attributes": "ExtendedSnapshotAttributes",
+    "os-hosts": "Hosts",
+    "os-quota-class-sets": "QuotaClasses",
+    "os-quota-sets": "Quotas",
+    "os-services": "Services",
+    "os-snapshot-actions": "SnapshotActions",
+    "os-snapshot-manage": "SnapshotManage",
+    "os-snapshot-unmanage": "SnapshotUnmanage",
+    "os-types-extra-specs": "TypesExtraSpecs",
+    "os-types-manage": "TypesManage",
+    "os-used-limits": "UsedLimits",
+    "os-vol-host-attr": "VolumeHostAttribute",
+    "os-vol-image-meta": "VolumeImageMetadata",
+    "os-vol-mig-status-attr": "VolumeMigStatusAttribute",
+    "os-vol-tenant-attr": "VolumeTenantAttribute",
+    "os-volume-actions": "VolumeActions",
+    "os-volume-encryption-metadata": "VolumeEncryptionMetadata",
+    "os-volume-manage": "VolumeManage",
+    "os-volume-transfer": "VolumeTransfer",
+    "os-volume-type-access": "VolumeTypeAccess",
+    "os-volume-unmanage": "VolumeUnmanage",
+    "qos-specs": "Qos_specs_manage",
+    "scheduler-stats": "Scheduler_stats",
 }
-"""Those of the extensions that EVS lists (spec 4.11) whose calls or fields are really here."""
+"""Every extension that Cinder lists: clients look for them here before they make the calls."""
 UPDATED: Final = "2013-04-18T00:00:00+00:00"
 
 
@@ -50,13 +73,23 @@ def _extension(alias: str) -> dict[str, Any]:
     return {"alias": alias, "name": name, "description": f"{name} support.", "updated": UPDATED, "links": []}
 
 
+FILTERS: Final = {
+    "volume": VOLUME_LIST,
+    "snapshot": SNAPSHOT_LIST,
+    "attachment": ATTACHMENT_LIST,
+    "message": MESSAGE_LIST,
+    "transfer": TRANSFER_LIST,
+    "pool": Listing(filters={"name": "name", "volume_type": "volume_type"}),
+}
+"""What each list can be filtered by: resource → list."""
+
+
 async def list_filters(call: Call) -> Reply:
     """List the filters that each list has."""
-    lists = {"volume": VOLUME_LIST, "snapshot": SNAPSHOT_LIST}
     wanted = call.query.get("resource")
     shown = [
         {"resource": name, "filters": [*sorted(listing.filters), *(f"{like}~" for like in sorted(listing.like))]}
-        for name, listing in lists.items()
+        for name, listing in FILTERS.items()
         if wanted in (None, name)
     ]
     return Reply({"resource_filters": shown})
@@ -74,7 +107,7 @@ ROUTES = [
         200,
         "List the filters of lists",
         apis=("v3",),
-        since=31,
+        since=33,
         query=("resource",),
     ),
 ]

@@ -7,11 +7,12 @@ from typing import Any, Final
 
 from openevs.api.call import Call, Reply, Route
 from openevs.api.wire.bodies import flag, json_object, json_type
-from openevs.api.wire.quotas import LimitsShown, QuotaClassShown, QuotaSetBody, QuotaSetShown
+from openevs.api.wire.quotas import LimitsShown, QuotaClassBody, QuotaClassShown, QuotaSetBody, QuotaSetShown
 from openevs.domain.errors import Forbidden, InvalidInput
 from openevs.service import quotas as service
 from openevs.service.quotas import Quota
 
+_LIMITS_OF_OTHERS_SINCE: Final = 39
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 BESIDE: Final = frozenset({"id", "project_id", "tenant_id", "skip_validation", "force"})
 """Keys that clients send in a quota set and that are no quotas."""
@@ -28,7 +29,7 @@ async def get_quota_set(call: Call) -> Reply:
 async def get_default_quotas(call: Call) -> Reply:
     """Show the quotas of a project for which none were set."""
     target = _target(call)
-    return Reply({"quota_set": {"id": target, **_limits(service.default_quotas(call.deps))}})
+    return Reply({"quota_set": {"id": target, **_limits(await service.class_quotas(call.deps))}})
 
 
 async def put_quota_set(call: Call) -> Reply:
@@ -45,14 +46,24 @@ async def delete_quota_set(call: Call) -> Reply:
 
 
 async def get_quota_class(call: Call) -> Reply:
-    """Show the quotas of a class of projects: there is one, the default."""
-    quotas = _limits(service.default_quotas(call.deps))
-    return Reply({"quota_class_set": {"id": call.path["class_name"], **quotas}})
+    """Show the quotas of a class of projects."""
+    name = call.path["class_name"]
+    return Reply({"quota_class_set": {"id": name, **_limits(await service.class_quotas(call.deps, name))}})
+
+
+async def put_quota_class(call: Call) -> Reply:
+    """Set quotas of a class; the default class is that of every project for which none were set."""
+    limits, _ = _wanted(call, "quota_class_set")
+    quotas = await service.set_class_quotas(call.deps, call.path["class_name"], limits)
+    return Reply({"quota_class_set": _limits(quotas)})
 
 
 async def get_limits(call: Call) -> Reply:
-    """Show the caller's quotas and usage in Cinder's older form."""
-    quotas = await service.get_quotas(call.deps, call.caller.project_id)
+    """Show quotas and usage in Cinder's older form: the caller's, or (administrators, 3.39) any project's."""
+    target: str = call.caller.project_id
+    if call.at_least(_LIMITS_OF_OTHERS_SINCE) and call.caller.is_admin:
+        target = call.query.get("project_id", target)
+    quotas = await service.get_quotas(call.deps, target)
     absolute: dict[str, int] = {}
     for quota, most, used in ABSOLUTE:
         absolute[most] = quotas[quota].limit
@@ -84,11 +95,11 @@ def _used(quotas: Mapping[str, Quota]) -> dict[str, dict[str, int]]:
     return {name: {"in_use": q.in_use, "limit": q.limit, "reserved": 0} for name, q in quotas.items()}
 
 
-def _wanted(call: Call) -> tuple[dict[str, int], bool]:
+def _wanted(call: Call, envelope: str = "quota_set") -> tuple[dict[str, int], bool]:
     """Return the limits of the body, and whether they may not be below what is used. Raises InvalidInput."""
-    body = json_object(call).get("quota_set")
+    body = json_object(call).get(envelope)
     if not isinstance(body, dict):
-        raise InvalidInput("quota_set", "it is required in the body and must be an object.", "EVS.1070")
+        raise InvalidInput(envelope, "it is required in the body and must be an object.", "EVS.1070")
     limits = {name: _limit(name, value) for name, value in body.items() if name not in BESIDE}
     skip = flag("skip_validation", call.query.get("skip_validation", body.get("skip_validation", True)))
     return limits, not skip
@@ -152,12 +163,23 @@ ROUTES = [
         policy="volume_extension:quota_classes:get",
         reply=QuotaClassShown,
     ),
+    _write(
+        "PUT",
+        "{project_id}/os-quota-class-sets/{class_name}",
+        put_quota_class,
+        200,
+        "Set the quotas of a class",
+        policy="volume_extension:quota_classes:update",
+        body=QuotaClassBody,
+        reply=QuotaClassShown,
+    ),
     _show(
         "{project_id}/limits",
         get_limits,
         200,
         "Show quotas and usage",
         policy="limits_extension:used_limits",
+        query=("project_id",),
         reply=LimitsShown,
     ),
 ]

@@ -19,6 +19,12 @@ class QuotaSetBody(Struct):
     quota_set: dict[str, Annotated[int, Meta(ge=-1, le=2**31 - 1)]]
 
 
+class QuotaClassBody(Struct):
+    """The body of a change of a class; -1 is no limit."""
+
+    quota_class_set: dict[str, Annotated[int, Meta(ge=-1, le=2**31 - 1)]]
+
+
 class QuotaSetShown(Struct):
     """Quotas of a project, and its id."""
 
