@@ -161,6 +161,7 @@ def test_the_default_class_is_the_default_of_projects(tmp_path: Path) -> None:
         other = await admin.call("PUT", "/v3/{p}/os-quota-class-sets/gold", {"quota_class_set": {"volumes": 99}})
         assert other.json()["quota_class_set"]["volumes"] == 99
         assert (await admin.get(path))["quota_class_set"]["volumes"] == 1
+        wrong: Any
         for wrong in ({"quota_class_set": {"colours": 1}}, {"quota_class_set": {"volumes": -2}}, {"quota_set": {}}):
             assert fault(await admin.call("PUT", path, wrong)) == (400, "badRequest")
         assert fault(await client.call("PUT", path, {"quota_class_set": wanted})) == (403, "forbidden")
