@@ -135,8 +135,11 @@ REFUSED: list[tuple[str, Any, str]] = [
         {"image_name": "x"},
         "os-volume_upload_image is not supported: this service has no images",
     ),
-    ("os-set_image_metadata", {"metadata": {}}, "os-set_image_metadata is not supported"),
-    ("os-unset_image_metadata", {"key": "k"}, "os-unset_image_metadata is not supported"),
+    ("os-set_image_metadata", {"metadata": {"k": 1}}, "Invalid input for metadata['k']:"),
+    ("os-set_image_metadata", {"metadata": {"": "v"}}, "Invalid input for metadata:"),
+    ("os-set_image_metadata", {"metadata": {"k": "v" * 65536}}, "Invalid input for metadata['k']:"),
+    ("os-set_image_metadata", {"metadata": None}, "Invalid input for metadata:"),
+    ("os-unset_image_metadata", {}, "Invalid input for key:"),
 ]
 ADMIN_REFUSED: list[tuple[str, Any, str]] = [
     ("os-migrate_volume", {"host": "h"}, "os-migrate_volume is not supported: there is one storage host"),
@@ -146,6 +149,9 @@ ADMIN_REFUSED: list[tuple[str, Any, str]] = [
     ("os-reset_status", {"status": "happy"}, "Invalid input for status:"),
     ("os-reset_status", {"status": "deleting"}, "Invalid input for status:"),
     ("os-reset_status", {"status": "in-use"}, "Invalid input for status:"),
+    ("os-reset_status", {"attach_status": "glued"}, "Invalid input for attach_status:"),
+    ("os-reset_status", {"attach_status": "attached"}, "Invalid input for attach_status:"),
+    ("os-reset_status", {"migration_status": "migrating"}, "Invalid input for migration_status:"),
     ("os-force_detach", {"attachment_id": GONE}, "Invalid input for attachment_id:"),
 ]
 
@@ -233,5 +239,43 @@ def test_what_administrators_do(tmp_path: Path) -> None:
             assert (done.status_code, done.content) == (200, b"")
             shown = (await client.get(f"/v3/{{p}}/volumes/{volume_id}"))["volume"]["bootable"]
             assert shown == str(value).lower()
+
+    at_work(tmp_path, work)
+
+
+def test_image_metadata(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client) -> None:
+        volume_id = (await client.volume())["id"]
+        one = f"/v3/{{p}}/volumes/{volume_id}"
+        assert "volume_image_metadata" not in (await client.get(one))["volume"]
+        set_ = await act(client, volume_id, "os-set_image_metadata", {"metadata": {"image_name": "a", "os": "x"}})
+        assert (set_.status_code, set_.json()) == (200, {"metadata": {"image_name": "a", "os": "x"}})
+        more = await act(client, volume_id, "os-set_image_metadata", {"metadata": {"os": "y", "text": "t" * 1000}})
+        everything = {"image_name": "a", "os": "y", "text": "t" * 1000}
+        assert more.json() == {"metadata": everything}
+        assert (await client.get(one))["volume"]["volume_image_metadata"] == everything
+        (listed,) = (await client.get("/v3/{p}/volumes/detail"))["volumes"]
+        assert listed["volume_image_metadata"] == everything
+        assert (await act(client, volume_id, "os-show_image_metadata")).json() == {"metadata": everything}
+        gone = await act(client, volume_id, "os-unset_image_metadata", {"key": "text"})
+        assert (gone.status_code, gone.content) == (200, b"")
+        assert fault(await act(client, volume_id, "os-unset_image_metadata", {"key": "text"}))[:2] == (
+            404,
+            "itemNotFound",
+        )
+        found = (await client.get("/v3/{p}/volumes?glance_metadata={'os':'y'}"))["volumes"]
+        assert [volume["id"] for volume in found] == [volume_id]
+        assert (await client.get("/v3/{p}/volumes?glance_metadata={'os':'x'}"))["volumes"] == []
+
+    at_work(tmp_path, work)
+
+
+def test_encryption_of_what_is_not_encrypted(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client) -> None:
+        path = f"/v3/{{p}}/volumes/{(await client.volume())['id']}/encryption"
+        assert await client.get(path) == {"encryption_key_id": None}
+        assert await client.get(path + "/encryption_key_id") is None
+        assert fault(await client.call("GET", path + "/colour"))[:2] == (404, "itemNotFound")
+        assert fault(await client.call("GET", f"/v3/{{p}}/volumes/{GONE}/encryption"))[:2] == (404, "itemNotFound")
 
     at_work(tmp_path, work)

@@ -403,3 +403,31 @@ def test_an_error_says_why(tmp_path: Path) -> None:
         assert (await client.get("/v3/{p}/volumes/detail"))["volumes"] == [shown]
 
     at_work(tmp_path, work)
+
+
+def test_what_an_operator_sees_of_a_volume(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client) -> None:
+        volume = await client.volume()
+        admin = await run.client("admin", project=run.made.demo_project)
+        one = f"/v3/{{p}}/volumes/{volume['id']}"
+        assert (await admin.get(one))["volume"]["os-vol-host-attr:host"] == "openevs@layers#layers"
+        later = {
+            "3.13": {"group_id"},
+            "3.21": {"provider_id"},
+            "3.48": SHARED,
+            "3.61": {"cluster_name"},
+            "3.63": {"volume_type_id"},
+            "3.65": {"consumes_quota"},
+        }
+        known = BASE | TENANT | HOST | {"migration_status"}
+        for version, more in later.items():
+            admin.version = client.version = version
+            known |= more
+            assert (await admin.get(one))["volume"].keys() == known
+            hidden = HOST | {"migration_status", "provider_id", "cluster_name"}
+            assert (await client.get(one))["volume"].keys() == known - hidden
+        found = (await client.get("/v3/{p}/volumes?consumes_quota=true"))["volumes"]
+        assert [row["id"] for row in found] == [volume["id"]]
+        assert (await client.get("/v3/{p}/volumes?consumes_quota=false"))["volumes"] == []
+
+    at_work(tmp_path, work)

@@ -84,8 +84,8 @@ CHOICES: Final = (
         ),
     ),
     (
-        "`os-unmanage`, quotas of classes",
-        "`os-unmanage` is 400 (a snapshot's layers cannot live without OpenEVS); quota classes are read only",
+        "`os-unmanage`",
+        "400: a snapshot's layers cannot live without OpenEVS",
     ),
 )
 """(question, what OpenEVS does). The first ones are those that the sources leave open."""
@@ -105,7 +105,7 @@ NOT_YET: Final = (
     ("creating and changing volume types, encryption, QoS specs", "404; the types that there are can be read"),
     ("`os-volume-manage`, `manageable_volumes`, `os-unmanage`", "404; the actions are 400"),
     (
-        "`os-retype`, `os-migrate_volume`, `os-reimage`, `os-volume_upload_image`, image metadata",
+        "`os-retype`, `os-migrate_volume`, `os-reimage`, `os-volume_upload_image`",
         "400, saying what is missing",
     ),
     ("multiattach (`multiattach: true`, a second attachment)", "400"),

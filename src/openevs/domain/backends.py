@@ -4,6 +4,7 @@ There is one pool, and one process does everything; the API speaks of hosts, bac
 here. Several names may be given to the one pool (setting `engine.backends`), for automation that chooses between them.
 """
 
+import uuid
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -12,6 +13,7 @@ SCHEDULER: Final = "cinder-scheduler"
 VOLUME: Final = "cinder-volume"
 BACKUP: Final = "cinder-backup"
 API: Final = "cinder-api"
+_SERVICES: Final = uuid.UUID("0b0d5c66-7f0c-4a7b-9d53-3a3a9b8e1f52")
 
 
 class Part(NamedTuple):
@@ -43,6 +45,11 @@ def backend_host(backend: str) -> str:
 def pool_name(backend: str) -> str:
     """Return the name of a backend's pool, which is where its volumes are: `openevs@layers#layers`."""
     return f"{backend_host(backend)}#{backend}"
+
+
+def service_uuid(backend: str) -> str:
+    """Return the id of the service that has a backend; made from its name, so that it is the same for ever."""
+    return str(uuid.uuid5(_SERVICES, backend_host(backend)))
 
 
 def all_parts(backends: tuple[str, ...]) -> list[Part]:

@@ -11,6 +11,7 @@ from openevs.domain.errors import InvalidInput
 
 NAME_MAX_BYTES: Final = 255
 METADATA_MAX_BYTES: Final = 1_048_576
+IMAGE_VALUE_MAX_BYTES: Final = 65_535
 BACKUP_SNAPSHOT_PREFIX: Final = "autobk_snapshot_"
 RESERVED_PREFIXES: Final = (BACKUP_SNAPSHOT_PREFIX, "manualbk_snapshot_vbs_", "manualbk_snapshot_csbs_")
 """Names that only backup services give. `autobk_snapshot_vbs_` and `autobk_snapshot_csbs_` fall under the first."""
@@ -69,6 +70,21 @@ def check_metadata(metadata: Mapping[str, object], *, slash: bool = True) -> dic
         raise InvalidInput(
             "metadata", f"it has {total} bytes, but must have fewer than {METADATA_MAX_BYTES}.", "EVS.1005"
         )
+    return {key: str(value) for key, value in metadata.items()}
+
+
+def check_image_metadata(metadata: Mapping[str, object]) -> dict[str, str]:
+    """Return what is known of an image as it will be stored. Keys are as in other metadata, values are longer."""
+    for key, value in metadata.items():
+        if not _METADATA_KEY.fullmatch(key):
+            raise InvalidInput(
+                "metadata", f"the key {key[:64]!r} must be 1 to 255 letters, digits, spaces or any of - _ : . /"
+            )
+        if not isinstance(value, str):
+            raise InvalidInput(f"metadata[{key!r}]", f"the value must be a string, not {type(value).__name__}.")
+        size = byte_length(f"metadata[{key!r}]", value)
+        if size > IMAGE_VALUE_MAX_BYTES:
+            raise InvalidInput(f"metadata[{key!r}]", f"it has {size} bytes, but may have {IMAGE_VALUE_MAX_BYTES}.")
     return {key: str(value) for key, value in metadata.items()}
 
 

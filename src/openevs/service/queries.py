@@ -96,6 +96,10 @@ VOLUME_FILTERS: dict[str, Filter] = {
     "snapshot_id": _equal("snapshot_id"),
     "source_volid": _equal("source_volid"),
     "server_id": _on_server,
+    "group_id": _equal("group_id"),
+    "image_metadata": lambda table, value: metadata_condition(table, value, "image_metadata"),
+    # Every volume does.
+    "consumes_quota": lambda table, value: sa.true() if value else sa.false(),
     "name_like": _contains("name"),
     "status_like": _contains("status"),
     "description_like": _contains("description"),

@@ -89,8 +89,8 @@ def _after(
     return sa.or_(*alternatives)
 
 
-def metadata_condition(table: sa.Table, wanted: object) -> Condition:
+def metadata_condition(table: sa.Table, wanted: object, column: str = "metadata") -> Condition:
     """Return the condition that every given key has the given value. Raises InvalidInput for anything else."""
     if not isinstance(wanted, dict) or not all(isinstance(v, str) and '"' not in k for k, v in wanted.items()):
         raise InvalidInput("metadata", "the filter must be an object of strings, such as {'key': 'value'}.")
-    return sa.and_(sa.true(), *(table.c.metadata[key].as_string() == value for key, value in wanted.items()))
+    return sa.and_(sa.true(), *(table.c[column][key].as_string() == value for key, value in wanted.items()))

@@ -19,8 +19,10 @@ from openevs.service import attaching, reverting
 from openevs.service import volumes as service
 from openevs.service.attaching import Consumer
 from openevs.service.connections import check_mode, read_connector
+from openevs.service.image_metadata import set_image_metadata, unset_image_metadata
 
 _EXTEND_ATTACHED_SINCE: Final = 42
+ATTACH_STATUSES: Final = ("attached", "detached")
 
 
 class Extend(Struct):
@@ -69,8 +71,20 @@ class Readonly(Struct):
     readonly: bool | str | int
 
 
+class ImageMetadata(Struct):
+    """What `os-set_image_metadata` has."""
+
+    metadata: dict[str, Any]
+
+
+class ImageMetadataKey(Struct):
+    """What `os-unset_image_metadata` has."""
+
+    key: str
+
+
 class ResetStatus(Struct):
-    """What `os-reset_status` has. There are no migrations, so `migration_status` has nothing to set."""
+    """What `os-reset_status` has. There are no migrations, so the only `migration_status` is none."""
 
     status: str | None = None
     attach_status: str | None = None
@@ -174,7 +188,16 @@ async def _reset_status(call: Call, content: Any) -> Reply:
     body = parse(call, "os-reset_status", ResetStatus)
     if body.status is None and body.attach_status is None and body.migration_status is None:
         raise InvalidInput("os-reset_status", "it must have status, attach_status or migration_status.", "EVS.1070")
-    if (body.attach_status or "").lower() == "detached":
+    attach_status = (body.attach_status or "detached").lower()
+    if attach_status not in ATTACH_STATUSES:
+        raise InvalidInput("attach_status", f"it is none of {', '.join(ATTACH_STATUSES)}.")
+    if (body.migration_status or "none").lower() != "none":
+        raise InvalidInput("migration_status", "it must be none: this service migrates nothing.")
+    if attach_status == "attached":
+        volume, attachments = await service.show_volume(call.deps, call.caller, _volume_id(call))
+        if not attachments:
+            raise InvalidInput("attach_status", f"volume {volume.id} has no attachment, so it cannot be attached.")
+    elif body.attach_status is not None:
         await attaching.forget_attachment(call.deps, call.caller, _volume_id(call))
     if body.status is not None:
         await service.reset_volume_status(call.deps, call.caller, _volume_id(call), body.status.lower())
@@ -189,9 +212,19 @@ async def _force_delete(call: Call, content: Any) -> Reply:
 
 
 async def _show_image_metadata(call: Call, content: Any) -> Reply:
-    """No volume comes from an image, so none has any."""
-    await service.get_volume(call.deps, call.caller, _volume_id(call))
-    return Reply({"metadata": {}}, 200)
+    volume = await service.get_volume(call.deps, call.caller, _volume_id(call))
+    return Reply({"metadata": volume.image_metadata}, 200)
+
+
+async def _set_image_metadata(call: Call, content: Any) -> Reply:
+    given = parse(call, "os-set_image_metadata", ImageMetadata).metadata
+    return Reply({"metadata": await set_image_metadata(call.deps, call.caller, _volume_id(call), given)}, 200)
+
+
+async def _unset_image_metadata(call: Call, content: Any) -> Reply:
+    key = parse(call, "os-unset_image_metadata", ImageMetadataKey).key
+    await unset_image_metadata(call.deps, call.caller, _volume_id(call), key)
+    return Reply(status=200)
 
 
 def _refused(reason: str) -> Callable[[Call, Any], Awaitable[Reply]]:
@@ -232,8 +265,8 @@ VOLUME_ACTIONS: Final = {
     "os-reset_status": Action(_reset_status, "volume_extension:volume_admin_actions:reset_status"),
     "os-force_delete": Action(_force_delete, "volume_extension:volume_admin_actions:force_delete"),
     "os-show_image_metadata": Action(_show_image_metadata, "volume_extension:volume_image_metadata:show"),
-    "os-set_image_metadata": Action(_NO_IMAGES, "volume_extension:volume_image_metadata:set"),
-    "os-unset_image_metadata": Action(_NO_IMAGES, "volume_extension:volume_image_metadata:remove"),
+    "os-set_image_metadata": Action(_set_image_metadata, "volume_extension:volume_image_metadata:set"),
+    "os-unset_image_metadata": Action(_unset_image_metadata, "volume_extension:volume_image_metadata:remove"),
     "os-volume_upload_image": Action(_NO_IMAGES, "volume_extension:volume_actions:upload_image"),
     "os-reimage": Action(_NO_IMAGES, "volume:reimage", since=68),
     "os-retype": Action(_ONE_TYPE, "volume:retype"),

@@ -17,7 +17,7 @@ from openevs.api.wire.volumes import (
     volume_view,
     whole_number,
 )
-from openevs.domain.errors import Forbidden, InvalidInput
+from openevs.domain.errors import Forbidden, InvalidInput, NotFound
 from openevs.service import volumes as service
 from openevs.service.queries import ListQuery
 from openevs.service.volumes import NewVolume
@@ -35,6 +35,9 @@ ABSENT: Final = {
     "group_id": "group_id",
 }
 """Fields of a create that ask for what OpenEVS does not have: name in the body → attribute."""
+
+UNENCRYPTED: Final = {"encryption_key_id": None}
+"""What is to be said of the encryption of a volume that has none."""
 
 
 async def post_volume(call: Call) -> Reply:
@@ -113,6 +116,20 @@ async def get_volume(call: Call) -> Reply:
     """Show a volume."""
     volume, attachments = await service.show_volume(call.deps, call.caller, call.path["volume_id"])
     return Reply({"volume": volume_detail(call, volume, attachments)})
+
+
+async def get_encryption(call: Call) -> Reply:
+    """Show how a volume is encrypted: none is."""
+    await service.get_volume(call.deps, call.caller, call.path["volume_id"])
+    return Reply(dict(UNENCRYPTED))
+
+
+async def get_encryption_key(call: Call) -> Reply:
+    """Show one property of a volume's encryption."""
+    await service.get_volume(call.deps, call.caller, call.path["volume_id"])
+    if call.path["key"] not in UNENCRYPTED:
+        raise NotFound("encryption property", call.path["key"])
+    return Reply(b"null", headers={"Content-Type": "application/json"})
 
 
 async def put_volume(call: Call) -> Reply:
@@ -197,6 +214,24 @@ ROUTES = [
         "Delete a volume",
         policy="volume:delete",
         query=("cascade", "force"),
+        tag="Volumes",
+    ),
+    Route(
+        "GET",
+        _PATH + "/{volume_id}/encryption",
+        get_encryption,
+        200,
+        "Show a volume's encryption",
+        policy="volume_extension:volume_encryption_metadata",
+        tag="Volumes",
+    ),
+    Route(
+        "GET",
+        _PATH + "/{volume_id}/encryption/{key}",
+        get_encryption_key,
+        200,
+        "Show one property of a volume's encryption",
+        policy="volume_extension:volume_encryption_metadata",
         tag="Volumes",
     ),
 ]

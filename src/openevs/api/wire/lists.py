@@ -109,7 +109,7 @@ def _filter(call: Call, listing: Listing, name: str) -> dict[str, Any] | None:
     if "\x00" in value:
         raise InvalidInput(name, "it contains a NUL character.")
     if name == "metadata" and (listing.metadata_since == 0 or call.at_least(listing.metadata_since)):
-        return {"metadata": _document(name, value)}
+        return {"metadata": read_document(name, value)}
     if name.endswith("~") and name[:-1] in listing.like and call.at_least(31):
         return {listing.like[name[:-1]]: value}
     if name in listing.time_filters and call.at_least(60):
@@ -130,7 +130,7 @@ def _times(name: str, value: str) -> dict[str, Any]:
     return found
 
 
-def _document(name: str, value: str) -> object:
+def read_document(name: str, value: str) -> object:
     """A dictionary in JSON or in Python's notation, both of which clients send."""
     try:
         return json.loads(value)

@@ -6,9 +6,11 @@ from typing import Any, Final
 from msgspec import UNSET, Struct, UnsetType, field
 
 from openevs.api.call import Call
+from openevs.api.policy import allowed
 from openevs.api.wire.bodies import flag
-from openevs.api.wire.lists import Listing
+from openevs.api.wire.lists import Listing, read_document
 from openevs.api.wire.times import wire_time
+from openevs.domain.backends import pool_name, service_uuid
 from openevs.domain.errors import InvalidInput
 from openevs.domain.ids import volume_type_id
 from openevs.domain.model import Attachment, Volume
@@ -75,6 +77,9 @@ VOLUME_LIST = Listing(
         "availability_zone": "availability_zone",
         "snapshot_id": "snapshot_id",
         "source_volid": "source_volid",
+        "group_id": "group_id",
+        "glance_metadata": "image_metadata",
+        "consumes_quota": "consumes_quota",
     },
     like={
         "name": "name_like",
@@ -99,7 +104,13 @@ VOLUME_LIST = Listing(
     },
     time_filters=("created_at", "updated_at"),
     metadata_since=0,
-    parse={"bootable": flag, "multiattach": flag, "size": whole_number},
+    parse={
+        "glance_metadata": read_document,
+        "consumes_quota": flag,
+        "bootable": flag,
+        "multiattach": flag,
+        "size": whole_number,
+    },
 )
 
 
@@ -167,26 +178,34 @@ def volume_view(call: Call, volume: Volume, attachments: Sequence[Attachment] = 
         "multiattach": volume.multiattach,
         "attachments": [attachment_entry(one) for one in attached],
     }
-    if call.caller.is_admin:
+    if allowed(call.caller, MIGRATION_RULE):
         view["migration_status"] = None
-    for since, admin_only, more in _LATER_FIELDS:
-        if call.at_least(since) and (call.caller.is_admin or not admin_only):
+    if call.at_least(13):
+        view["group_id"] = volume.group_id
+    if call.at_least(48):
+        # There are no targets that several volumes share, so a client need not lock against its own other volumes.
+        view |= {"shared_targets": False, "service_uuid": service_uuid(_backend(call, volume))}
+    for since, rule, more in _LATER_FIELDS:
+        if call.at_least(since) and (rule is None or allowed(call.caller, rule)):
             view |= more
     if call.at_least(63):
         view["volume_type_id"] = volume_type_id(volume.volume_type)
     return view
 
 
-_LATER_FIELDS: Final[tuple[tuple[int, bool, dict[str, Any]], ...]] = (
-    (13, False, {"group_id": None}),
-    (21, True, {"provider_id": None}),
-    # There are no targets that several volumes share, so a client need not lock against its own other volumes.
-    (48, False, {"shared_targets": False, "service_uuid": None}),
-    (61, True, {"cluster_name": None}),
-    (65, False, {"consumes_quota": True}),
+HOST_RULE: Final = "volume_extension:volume_host_attribute"
+MIGRATION_RULE: Final = "volume_extension:volume_mig_status_attribute"
+_LATER_FIELDS: Final[tuple[tuple[int, str | None, dict[str, Any]], ...]] = (
+    (21, HOST_RULE, {"provider_id": None}),
+    (61, HOST_RULE, {"cluster_name": None}),
+    (65, None, {"consumes_quota": True}),
 )
-"""Microversion, whether for administrators only, fields. `encryption_key_id` (3.64) is shown of encrypted volumes only,
+"""Microversion, rule if not everybody sees them, fields. `encryption_key_id` (3.64) is shown of encrypted volumes only,
 and there are none."""
+
+
+def _backend(call: Call, volume: Volume) -> str:
+    return volume.backend or call.deps.backends[0]
 
 
 def volume_detail(call: Call, volume: Volume, attachments: Sequence[Attachment] = ()) -> dict[str, Any]:
@@ -195,15 +214,21 @@ def volume_detail(call: Call, volume: Volume, attachments: Sequence[Attachment] 
     v3 shows those of the host to administrators, as Cinder does; v2 shows them to everybody, as EVS documents."""
     view = volume_view(call, volume, attachments)
     view["os-vol-tenant-attr:tenant_id"] = volume.project_id
-    if call.caller.is_admin or call.api == "v2":
-        view["os-vol-host-attr:host"] = f"{volume.availability_zone}#{volume.volume_type}"
+    if call.api == "v2":
+        view |= {
+            "os-vol-host-attr:host": f"{volume.availability_zone}#{volume.volume_type}",
+            "os-vol-mig-status-attr:migstat": None,
+            "os-vol-mig-status-attr:name_id": None,
+            "os-volume-replication:extended_status": None,
+            "storage_cluster_id": None,
+            "shareable": volume.multiattach,
+        }
+    elif allowed(call.caller, HOST_RULE):
+        view["os-vol-host-attr:host"] = pool_name(_backend(call, volume))
         view["os-vol-mig-status-attr:migstat"] = None
         view["os-vol-mig-status-attr:name_id"] = None
-    if call.api == "v2":
-        view["os-volume-replication:extended_status"] = None
-        view["storage_cluster_id"] = None
-        view["volume_image_metadata"] = {}
-        view["shareable"] = False
+    if volume.image_metadata or call.api == "v2":
+        view["volume_image_metadata"] = volume.image_metadata
     if volume.reason is not None:
         view["openevs:reason"] = volume.reason
     return view
