@@ -7,7 +7,7 @@ first. Nothing is awaited between the first check and the last change of a metho
 The state is in a `MemoryStorage`, apart from the engine: handing it to a second `MemoryEngine` is a restart.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -99,6 +99,8 @@ class _Volume:
 class _Snapshot:
     facts: SnapshotFacts
     pages: _Pages
+    together: frozenset[SnapshotId] = frozenset()
+    """The snapshots of the same instant, if it was taken in a group."""
 
 
 @dataclass(slots=True)
@@ -115,7 +117,7 @@ def _utc_now() -> datetime:
 
 
 class MemoryEngine:
-    """Engine and Reads over a `MemoryStorage`, a new one unless given; `now` dates the snapshots."""
+    """Engine, Reads and GroupSnapshots over a `MemoryStorage`, a new one unless given; `now` dates the snapshots."""
 
     def __init__(self, storage: MemoryStorage | None = None, now: Callable[[], datetime] = _utc_now) -> None:
         self._storage = MemoryStorage() if storage is None else storage
@@ -129,7 +131,7 @@ class MemoryEngine:
         self._is_open = False
 
     def describe(self) -> EngineFacts:
-        return EngineFacts("memory", "1", "this process", frozenset({"reads"}), MAX_VOLUME_BYTES)
+        return EngineFacts("memory", "1", "this process", frozenset({"reads", "group_snapshots"}), MAX_VOLUME_BYTES)
 
     async def capacity(self) -> Capacity:
         pool = self._pool()
@@ -189,6 +191,27 @@ class MemoryEngine:
         facts = SnapshotFacts(spec.snapshot_id, spec.volume_id, volume.facts.size_bytes, self._now(), dict(spec.labels))
         pool.snapshots[spec.snapshot_id] = _Snapshot(facts, volume.pages.fork())
         return facts
+
+    async def ensure_group_snapshot(self, specs: Sequence[SnapshotSpec]) -> Sequence[SnapshotFacts]:
+        pool, wanted = self._pool(), frozenset(spec.snapshot_id for spec in specs)
+        if len(wanted) < len(specs) or len({spec.volume_id for spec in specs}) < len(specs):
+            raise Mismatch("a group snapshot takes each volume, and each id, once")
+        for spec in specs:
+            self._volume(spec.volume_id)
+            found = pool.snapshots.get(spec.snapshot_id)
+            if found is not None and (found.facts.volume_id, found.together) != (spec.volume_id, wanted):
+                raise Mismatch(f"snapshot {spec.snapshot_id} is of another volume or moment", found=found.facts)
+        if not wanted <= pool.snapshots.keys():
+            if there := wanted & pool.snapshots.keys():
+                raise Mismatch(f"some of the snapshots are there already: {', '.join(sorted(there))}", found=there)
+            moment = self._now()
+            for spec in specs:
+                volume = self._volume(spec.volume_id)
+                facts = SnapshotFacts(
+                    spec.snapshot_id, spec.volume_id, volume.facts.size_bytes, moment, dict(spec.labels)
+                )
+                pool.snapshots[spec.snapshot_id] = _Snapshot(facts, volume.pages.fork(), wanted)
+        return [pool.snapshots[spec.snapshot_id].facts for spec in specs]
 
     async def ensure_no_snapshot(self, snapshot_id: SnapshotId) -> None:
         self._pool().snapshots.pop(snapshot_id, None)

@@ -103,7 +103,9 @@ class SnapshotFacts:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much a volume's clients may do in a second, all together. None: as much as they can."""
+    """How much a volume's clients may do in a second, all together. None: as much as they can.
+
+    A limit of all cannot be combined with one of reads or of writes (`limits.check_limits` says so)."""
 
     total_bytes: int | None = None
     read_bytes: int | None = None
@@ -124,10 +126,12 @@ class ExportSpec:
     transport: Transport = "unix"
     read_only: bool = False
     limits: Limits = UNTHROTTLED
-    """Kept to only by an engine with the power `Throttles`."""
+    """Kept to only by an engine with the power `Throttles`. No part of the identity: a repeat with others is no
+    mismatch, and changes nothing; `Throttles.ensure_limits` does."""
     together: str | None = None
     """Volumes that are served with the same word here can be frozen at one instant while they are in use
-    (`GroupSnapshots`). No part of the identity: a repeat with another word is no mismatch, and changes nothing."""
+    (`GroupSnapshots`). No part of the identity: a repeat with another word is no mismatch, and changes nothing.
+    Over TCP a volume is always served apart: whoever has the key to one server can see all that it serves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +292,8 @@ class GroupSnapshots(Protocol):
     async def ensure_group_snapshot(self, specs: Sequence[SnapshotSpec]) -> Sequence[SnapshotFacts]:
         """Freeze all the volumes at one instant, all or nothing, as `ensure_snapshot` does one: there is a moment such
         that each snapshot holds every write to its volume that was acknowledged before it, and none that was begun
-        after it. A repeat returns the same moment and bytes. Raises what `ensure_snapshot` does, and Mismatch if
+        after it. A repeat returns the same moment and bytes, in the order asked for. Raises what `ensure_snapshot`
+        does, and Mismatch if some of the snapshots are there already and others not, or not of one moment, or if
         volumes are in use that are not served together (`ExportSpec.together`), naming them."""
 
 
@@ -298,7 +303,7 @@ class Throttles(Protocol):
 
     async def ensure_limits(self, volume_id: VolumeId, limits: Limits) -> None:
         """Make these the limits of a volume that is served, at once and without cutting anybody off. Not served (or
-        unknown) is success: whoever serves it next says how."""
+        unknown) is success: whoever serves it next says how. Raises Mismatch for limits that cannot be kept to."""
 
 
 POWERS: Final[Mapping[Power, Any]] = {

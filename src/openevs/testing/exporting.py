@@ -10,28 +10,34 @@ storage and not to the engine, as a daemon outlives the service: a second engine
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 from openevs.domain.ids import SnapshotId, VolumeId
 from openevs.engine.errors import Busy, Mismatch, Transient
+from openevs.engine.limits import check_limits
 from openevs.engine.memory import MemoryEngine, MemoryStorage
 from openevs.engine.port import (
     Capacity,
     EngineFacts,
     ExportFacts,
     ExportSpec,
+    Limits,
     Objects,
+    Power,
     SnapshotFacts,
     SnapshotSpec,
     VolumeFacts,
     VolumeSpec,
 )
 from openevs.testing.nbd_server import NbdServer
+from openevs.testing.pace import Pace
 
 _HOST = "127.0.0.1"
+_POWERS: Final[frozenset[Power]] = frozenset({"reads", "exports", "throttles", "group_snapshots"})
 
 
 @dataclass(slots=True)
@@ -39,6 +45,8 @@ class _Export:
     facts: ExportFacts
     server: NbdServer | None
     """None after `stop_serving`, until an engine is opened."""
+    pace: Pace
+    together: str | None
 
 
 @dataclass(slots=True)
@@ -59,7 +67,7 @@ class ExportingMemoryStorage:
 
 
 class ExportingMemoryEngine:
-    """Engine, Reads and Exports over an `ExportingMemoryStorage`; `now` dates the snapshots.
+    """Engine, Reads, Exports, Throttles and GroupSnapshots over an `ExportingMemoryStorage`; `now` dates the snapshots.
 
     Transport `tcp` is plain NBD on the loopback interface: there is no TLS here."""
 
@@ -74,13 +82,13 @@ class ExportingMemoryEngine:
         async with self._storage.lock:
             for export in self._storage.exports.values():
                 if export.server is None:
-                    export.server, export.facts = await self._serve(export.facts)
+                    export.server, export.facts = await self._serve(export.facts, export.pace)
 
     async def close(self) -> None:
         await self._memory.close()
 
     def describe(self) -> EngineFacts:
-        return replace(self._memory.describe(), powers=frozenset({"reads", "exports"}))
+        return replace(self._memory.describe(), powers=_POWERS)
 
     async def ensure_export(self, spec: ExportSpec) -> ExportFacts:
         async with self._storage.lock:
@@ -88,15 +96,17 @@ class ExportingMemoryEngine:
                 raise Mismatch(f"there is no volume {spec.volume_id}")
             present = self._storage.exports.get(spec.volume_id)
             if present is not None:
-                found = ExportSpec(spec.volume_id, present.facts.transport, present.facts.read_only)
-                if found != spec:
+                found = (present.facts.transport, present.facts.read_only)
+                if found != (spec.transport, spec.read_only):
                     raise Mismatch(
                         f"volume {spec.volume_id} is served in another way already", expected=spec, found=found
                     )
                 return present.facts
+            check_limits(spec.limits)
             asked = ExportFacts(spec.volume_id, "", spec.transport, spec.read_only, export_name=spec.volume_id)
-            server, facts = await self._serve(asked)
-            self._storage.exports[spec.volume_id] = _Export(facts, server)
+            pace = Pace(spec.limits)
+            server, facts = await self._serve(asked, pace)
+            self._storage.exports[spec.volume_id] = _Export(facts, server, pace, spec.together)
             return facts
 
     async def ensure_no_export(self, volume_id: VolumeId) -> None:
@@ -111,6 +121,19 @@ class ExportingMemoryEngine:
 
     async def list_exports(self) -> Mapping[VolumeId, ExportFacts]:
         return {volume_id: export.facts for volume_id, export in self._storage.exports.items()}
+
+    async def ensure_limits(self, volume_id: VolumeId, limits: Limits) -> None:
+        check_limits(limits)
+        if (export := self._storage.exports.get(volume_id)) is not None:
+            export.pace.limits = limits
+
+    async def ensure_group_snapshot(self, specs: Sequence[SnapshotSpec]) -> Sequence[SnapshotFacts]:
+        there = (await self._memory.list_objects()).snapshots
+        served = [spec.volume_id for spec in specs if spec.volume_id in self._storage.exports]
+        servers = {self._server_of(volume_id) for volume_id in served}
+        if len(servers) > 1 and not all(spec.snapshot_id in there for spec in specs):
+            raise Mismatch(f"volumes are in use that are not served together: {', '.join(served)}", found=tuple(served))
+        return await self._memory.ensure_group_snapshot(specs)
 
     async def ensure_no_volume(self, volume_id: VolumeId) -> None:
         self._refuse_exported(volume_id)
@@ -157,16 +180,21 @@ class ExportingMemoryEngine:
         if volume_id in self._storage.exports:
             raise Busy(f"volume {volume_id} is exported", (volume_id,))
 
+    def _server_of(self, volume_id: VolumeId) -> tuple[str, str]:
+        export = self._storage.exports[volume_id]
+        apart = export.together is None or export.facts.transport == "tcp"
+        return ("apart", volume_id) if apart else ("together", str(export.together))
+
     def _socket_path(self, volume_id: VolumeId) -> Path:
         return self._storage.run_folder / f"{volume_id}.sock"
 
-    async def _serve(self, asked: ExportFacts) -> tuple[NbdServer, ExportFacts]:
+    async def _serve(self, asked: ExportFacts, pace: Pace) -> tuple[NbdServer, ExportFacts]:
         """Start a server as `asked`, at the address of before if there was one, and return it with its facts."""
         # The server reads through an engine of its own, since it must go on when this one is dropped.
         memory = MemoryEngine(self._storage.memory)
         await memory.open()
         name = asked.export_name
-        server = NbdServer(_VolumeDisk(memory, asked.volume_id), name, read_only=asked.read_only)
+        server = NbdServer(_VolumeDisk(memory, asked.volume_id), name, read_only=asked.read_only, pace=pace)
         try:
             if asked.transport == "unix":
                 path = self._socket_path(asked.volume_id)

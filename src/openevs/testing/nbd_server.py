@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from openevs.engine.errors import EngineError
+from openevs.testing.pace import Pace
 
 _NBDMAGIC: Final = 0x4E42444D41474943
 _IHAVEOPT: Final = 0x49484156454F5054
@@ -49,10 +50,11 @@ class Disk(Protocol):
 class NbdServer:
     """Serves one `Disk` under one export name from `start_…` until `stop`."""
 
-    def __init__(self, disk: Disk, name: str, *, read_only: bool = False) -> None:
+    def __init__(self, disk: Disk, name: str, *, read_only: bool = False, pace: Pace | None = None) -> None:
         self._disk = disk
         self._name = name
         self._read_only = read_only
+        self._pace = pace or Pace()
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
 
@@ -156,6 +158,7 @@ class NbdServer:
             return EINVAL, b""
         if kind != _READ and self._read_only:
             return EPERM, b""
+        await self._pace.wait(length, reads=kind == _READ)
         try:
             if offset + length > await self._disk.size():
                 return (EINVAL if kind == _READ else ENOSPC), b""

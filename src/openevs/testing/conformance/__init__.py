@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 from openevs.engine.errors import EngineError
 from openevs.engine.port import Exports, Objects, Power
-from openevs.testing.conformance import basics, exports, interruption, snapshots, trees, walk
+from openevs.testing.conformance import basics, exports, groups, interruption, snapshots, throttles, trees, walk
 from openevs.testing.conformance.bench import (
     ConformanceError,
     EngineBench,
@@ -41,6 +41,8 @@ Outcome = Literal["passed", "failed", "skipped"]
 
 _BYTES: Final[frozenset[Power]] = frozenset({"reads"})
 _SERVED: Final[frozenset[Power]] = frozenset({"reads", "exports"})
+_GROUPS: Final[frozenset[Power]] = frozenset({"reads", "group_snapshots"})
+_THROTTLED: Final[frozenset[Power]] = frozenset({"reads", "exports", "throttles"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,13 @@ CHECKS: Final = (
     Check("export_busy", exports.check_export_busy, _SERVED),
     Check("export_outlives_us", exports.check_export_outlives_us, _SERVED),
     Check("export_outlives_its_helper", exports.check_export_outlives_its_helper, _SERVED),
+    Check("export_several_clients", exports.check_export_several_clients, _SERVED),
+    Check("limits", throttles.check_limits, _THROTTLED),
+    Check("group_snapshot", groups.check_group_snapshot, _GROUPS),
+    Check("group_of_served_and_unserved", groups.check_group_of_served_and_unserved, _GROUPS | _SERVED),
+    Check("group_apart_is_refused", groups.check_group_apart_is_refused, _GROUPS | _SERVED),
+    Check("group_is_one_instant", groups.check_group_is_one_instant, _GROUPS | _SERVED),
+    Check("interrupted_group", groups.check_interrupted_group, _GROUPS),
     Check("random_walk", walk.check_random_walk, _BYTES),
 )
 

@@ -148,6 +148,34 @@ async def check_export_busy(bench: EngineBench) -> None:
     await twin.compare("rolled back after the export has ended")
 
 
+async def check_export_several_clients(bench: EngineBench) -> None:
+    """Several clients of one export see one another's writes, and what one has written is safe once another flushes;
+    several may read one that is read only."""
+    twin = Twin(bench)
+    volume_id = await twin.volume()
+    exports = exports_of(bench)
+    facts = await exports.ensure_export(ExportSpec(volume_id))
+    for number in range(3):
+        async with await NbdClient.connect(facts.uri) as one, await NbdClient.connect(facts.uri) as other:
+            data = pattern(number, 65536)
+            await one.write(number * 65536, data)
+            expect_equal(await other.read(number * 65536, 65536), data, "what one client wrote, read by another")
+            await other.flush()
+            twin.volumes[volume_id].data[number * 65536 : (number + 1) * 65536] = data
+            await bench.kill_helpers()
+            if number == 1:
+                await twin.snapshot(volume_id)
+        await connected_again(facts)
+        await twin.compare("what one client wrote and another flushed, after the serving process died")
+    await exports.ensure_no_export(volume_id)
+    facts = await exports.ensure_export(ExportSpec(volume_id, read_only=True))
+    expected = bytes(twin.volumes[volume_id].data)
+    async with await NbdClient.connect(facts.uri) as one, await NbdClient.connect(facts.uri) as other:
+        both = await asyncio.gather(one.read(0, SIZE), other.read(0, SIZE))
+    expect(all(found == expected for found in both), "two readers at once read something else")
+    await exports.ensure_no_export(volume_id)
+
+
 async def check_export_outlives_us(bench: EngineBench) -> None:
     """The death of our process does not cut off a client; the next process finds the export and goes on with it."""
     twin = Twin(bench)
@@ -186,7 +214,7 @@ async def check_export_outlives_its_helper(bench: EngineBench) -> None:
         if number:
             await bench.reopen()
         await twin.snapshot(volume_id)
-        await _connected_again(facts)
+        await connected_again(facts)
         await twin.compare("served again")
     expect_equal(await exports_of(bench).ensure_export(ExportSpec(volume_id)), facts, "facts after its helper died")
     await bench.kill_helpers()
@@ -194,7 +222,8 @@ async def check_export_outlives_its_helper(bench: EngineBench) -> None:
     await twin.compare("not served any more, after its helper died")
 
 
-async def _connected_again(facts: ExportFacts) -> None:
+async def connected_again(facts: ExportFacts) -> None:
+    """Wait until the volume is served at the address of before."""
     give_up = monotonic() + _SERVED_AGAIN_SECONDS
     while True:
         try:

@@ -12,7 +12,7 @@ from openevs.testing.conformance.twin import LABELS, SIZE, Twin
 _POINTS = 4
 
 
-async def _points(call: Awaitable[object]) -> list[float]:
+async def points(call: Awaitable[object]) -> list[float]:
     """Await `call`, and return moments within the time it took, in seconds: at its beginning, and anywhere."""
     started = perf_counter()
     await call
@@ -47,9 +47,9 @@ async def check_interrupted_creation(bench: EngineBench) -> None:
         expect(found == twin.snapshots[snapshot_id].data, "bytes of a clone whose making was cut short are others")
         await bench.engine.ensure_no_volume(spec.volume_id)
 
-    for point in await _points(twin.volume()):
+    for point in await points(twin.volume()):
         await make_volume(point)
-    for point in await _points(twin.clone(snapshot_id)):
+    for point in await points(twin.clone(snapshot_id)):
         await make_clone(point)
     await twin.compare("after creations that were cut short")
 
@@ -59,7 +59,7 @@ async def check_interrupted_snapshot(bench: EngineBench) -> None:
     twin = Twin(bench)
     volume_id = await twin.volume()
     await twin.write(volume_id, 0, SIZE // 2)
-    for point in await _points(twin.snapshot(volume_id)):
+    for point in await points(twin.snapshot(volume_id)):
         await twin.write(volume_id, 4096)
         order = twin.snapshot_spec(volume_id)
         await interrupted(bench.engine.ensure_snapshot(order), point)
@@ -86,7 +86,7 @@ async def check_interrupted_deletion(bench: EngineBench) -> None:
         await twin.snapshot(volume_id)
     snapshots = list(twin.snapshots)
     clone = await twin.clone(snapshots[3])
-    for snapshot_id, point in zip(snapshots[2::2], await _points(twin.remove_snapshot(snapshots[0])), strict=True):
+    for snapshot_id, point in zip(snapshots[2::2], await points(twin.remove_snapshot(snapshots[0])), strict=True):
         await interrupted(bench.engine.ensure_no_snapshot(snapshot_id), point)
         await bench.kill_helpers()
         await bench.reopen()
@@ -112,7 +112,7 @@ async def check_interrupted_revert(bench: EngineBench) -> None:
     first = await twin.snapshot(volume_id)
     await twin.write(volume_id)
     second = await twin.snapshot(volume_id)
-    for number, point in enumerate(await _points(twin.revert(volume_id, first))):
+    for number, point in enumerate(await points(twin.revert(volume_id, first))):
         target = (first, second)[number % 2]
         await twin.write(volume_id, 4096)
         token = twin.next_token()
@@ -142,9 +142,9 @@ async def check_interrupted_growth_and_removal(bench: EngineBench) -> None:
         await _resume(bench, point, lambda: bench.engine.ensure_no_volume(goer))
         del twin.volumes[goer]
 
-    for point in await _points(twin.grow(keeper, 4096)):
+    for point in await points(twin.grow(keeper, 4096)):
         await grow(point)
     await twin.compare("after growths that were cut short")
-    for point in await _points(twin.remove_volume(await twin.volume())):
+    for point in await points(twin.remove_volume(await twin.volume())):
         await remove(point)
     await twin.compare("after deletions of volumes that were cut short")
