@@ -82,7 +82,7 @@ class HttpClient:
         reply.raise_for_status()
         self.project_id = reply.json()["token"]["project"]["id"]
         self._http.headers["X-Auth-Token"] = reply.headers["X-Subject-Token"]
-        self._http.headers["OpenStack-API-Version"] = f"volume {VERSION}"
+        self._http.headers["OpenStack-API-Version"] = f"volume {VERSION}, openevs 1"
 
     async def close(self) -> None:
         """Close its connections."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from starlette.datastructures import Headers, QueryParams
 
@@ -11,6 +11,7 @@ from openevs.identity.embedded import EmbeddedIdentity
 from openevs.identity.port import Grant
 from openevs.service.deps import Deps
 
+VERSION_HEADER: Final = "openstack-api-version"
 Version = tuple[int, int]
 """A microversion: (3, 40)."""
 
@@ -60,6 +61,18 @@ class Call:
     def at_least(self, minor: int) -> bool:
         """Say whether the request's microversion is 3.`minor` or later."""
         return self.version >= (3, minor)
+
+    @property
+    def names_version(self) -> bool:
+        """Say whether the client has asked for a microversion, and so expects exactly what belongs to it."""
+        return VERSION_HEADER in self.headers
+
+    @property
+    def shows_own(self) -> bool:
+        """Say whether fields that only OpenEVS has are shown: to clients that name no microversion, which expect
+        nothing in particular, and to those that ask for them by name in the same header (`volume 3.44, openevs 1`)."""
+        asked = self.headers.get(VERSION_HEADER)
+        return asked is None or any(entry.split()[:1] == ["openevs"] for entry in asked.lower().split(","))
 
     @property
     def strict(self) -> bool:

@@ -66,6 +66,14 @@ CHOICES: Final = (
             "`attaching` is refused and `false` is 400"
         ),
     ),
+    (
+        "fields that only OpenEVS has (`openevs:…`), and `user_id` of a snapshot",
+        (
+            "native: shown to requests that name no microversion; to one that does, `user_id` from 3.41 on and the "
+            "others if it asks for them too: `OpenStack-API-Version: volume 3.44, openevs 1`"
+        ),
+    ),
+    ("a native path that ends with a slash", "404: a resource whose id is empty"),
     ("`limit`", "native: 0 gives an empty list and more than the most is cut; Huawei's own: 400 EVS.1023 and EVS.2142"),
     ("limits of names and descriptions", "255 bytes of UTF-8 after blanks at both ends are cut off"),
     ("`X-Client-Token`", "on every POST that creates or begins work, any text up to 255 characters, for 8 hours"),

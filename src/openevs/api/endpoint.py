@@ -62,7 +62,7 @@ class Endpoint:
         family: Family = _family_of(match, scope["path"])
         version_headers: dict[str, str] = {}
         try:
-            route, api = _choose(match, scope["method"])
+            route, api = _choose(match, scope["method"], scope["path"])
             route_path, family = route.path, route.family
             assert match is not None  # noqa: S101 - _choose has refused
             call = await self._understand(scope, receive, request_id, route, api, match, version_headers)
@@ -193,14 +193,20 @@ def _family_of(match: Match | None, path: str) -> Family:
     return next(iter(match.methods.values()))[0].family
 
 
-def _choose(match: Match | None, method: str) -> tuple[Route, str]:
-    if match is None:
+def _choose(match: Match | None, method: str, path: str) -> tuple[Route, str]:
+    if match is None or (path.endswith("/") and _is_native(match)):
         raise HttpRefusal(404, "The resource could not be found.")
     found = match.methods.get(method) or (match.methods.get("GET") if method == "HEAD" else None)
     if found is None:
         allowed = ", ".join(sorted(match.methods))
         raise HttpRefusal(405, f"The method {method} is not allowed for this resource; it has {allowed}.")
     return found
+
+
+def _is_native(match: Match) -> bool:
+    # In Cinder a path that ends with a slash is that of a resource whose id is empty, and there is none.
+    route = next(iter(match.methods.values()))[0]
+    return route.family == "native" and "project_id" in match.values
 
 
 def _client_token(token: str, path: str, body: bytes) -> ClientToken:

@@ -55,7 +55,7 @@ class Api:
 
     def send(self, method: str, path: str, body: object = None) -> tuple[int, Any, HTTPMessage]:
         """Send a request and return status, body and headers. `{p}` in the path stands for the project."""
-        sent = {"X-Auth-Token": self.token, "OpenStack-API-Version": f"volume {NEWEST_NEEDED}"}
+        sent = {"X-Auth-Token": self.token, "OpenStack-API-Version": f"volume {NEWEST_NEEDED}, openevs 1"}
         data = None if body is None else json.dumps(body).encode()
         if data is not None:
             sent["Content-Type"] = "application/json"

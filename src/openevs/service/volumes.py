@@ -205,11 +205,16 @@ async def set_volume_flag(deps: Deps, caller: Caller, volume_id: str, flag: str,
     """Set `bootable` or `readonly` (the latter only while detached). Raises NotFound, WrongStatus."""
 
     def set_flag(tx: Tx) -> Volume:
+        values: dict[str, Any] = {flag: value}
         if flag == "readonly":
-            volumes.hold_volume(tx, volume_id, frozenset({"available"}), "change the readonly flag of", caller.scope)
+            volume = volumes.hold_volume(
+                tx, volume_id, frozenset({"available"}), "change the readonly flag of", caller.scope
+            )
             if attachments_of_one(tx, volume_id):
                 raise InUse("volume", f"volume {volume_id} is connected; end its connection first.")
-        return volumes.update_volume(tx, volume_id, caller.scope, deps.clock(), {flag: value})
+            # From the first time on that somebody has decided it, it is shown, whether it is set or not.
+            values["metadata"] = {**volume.metadata, "readonly": str(value)}
+        return volumes.update_volume(tx, volume_id, caller.scope, deps.clock(), values)
 
     return await deps.db.write(set_flag)
 

@@ -48,7 +48,7 @@ class Client:
         """Send one request. `{p}` in the path stands for the project; header names are written with underscores."""
         sent = {"X-Auth-Token": self.token, **self.headers}
         if self.version is not None:
-            sent["OpenStack-API-Version"] = f"volume {self.version}"
+            sent["OpenStack-API-Version"] = f"volume {self.version}, openevs 1"
         sent |= {name.replace("_", "-"): value for name, value in headers.items()}
         content = None
         if body is not None:

@@ -10,7 +10,7 @@ from openevs.api.wire.bodies import flag, parse
 from openevs.api.wire.lists import SNAPSHOT_LIST, list_query, page_links
 from openevs.api.wire.snapshot_replies import SnapshotDetails, SnapshotMade, SnapshotShown, SnapshotSummaries
 from openevs.api.wire.snapshots import SnapshotCreate, SnapshotUpdate, native_detail, snapshot_view
-from openevs.domain.errors import InvalidInput
+from openevs.domain.errors import InvalidInput, NotFound
 from openevs.domain.ids import is_uuid
 from openevs.domain.model import Snapshot
 from openevs.domain.rules import Force, is_reserved_name
@@ -27,10 +27,15 @@ async def post_snapshot(call: Call) -> Reply:
 
 async def accept_new(call: Call, body: SnapshotCreate) -> Snapshot:
     """Return the snapshot that a create, in any family, has begun."""
-    check_volume_id(body.volume_id)
+    volume_id = body.volume_id
+    if volume_id is None and call.family == "native":
+        raise NotFound("volume", "None")  # as in Cinder, which takes null for an id that nothing has
+    if volume_id is None:
+        raise InvalidInput("volume_id", "it must be text, not null.", "EVS.1018")
+    check_volume_id(volume_id)
     name = body.name if body.name is not None or body.display_name is UNSET else body.display_name
     new = NewSnapshot(
-        volume_id=body.volume_id,
+        volume_id=volume_id,
         name=name,
         description=body.description,
         metadata=body.metadata or {},
@@ -77,8 +82,7 @@ async def list_snapshots_detail(call: Call) -> Reply:
 async def _list(call: Call, *, detail: bool) -> Reply:
     query = list_query(call, SNAPSHOT_LIST)
     rows, count = await service.list_snapshots(call.deps, call.caller, query)
-    minor = call.version[1]
-    views = [native_detail(row, call.api, minor) if detail else snapshot_view(row) for row in rows]
+    views = [native_detail(call, row) if detail else snapshot_view(row) for row in rows]
     body: dict[str, Any] = {"snapshots": views}
     links = page_links(call, query, [row.id for row in rows], count)
     if links:
@@ -91,7 +95,7 @@ async def _list(call: Call, *, detail: bool) -> Reply:
 async def get_snapshot(call: Call) -> Reply:
     """Show a snapshot."""
     snapshot = await service.get_snapshot(call.deps, call.caller, call.path["snapshot_id"])
-    return Reply({"snapshot": native_detail(snapshot, call.api, call.version[1])})
+    return Reply({"snapshot": native_detail(call, snapshot)})
 
 
 async def put_snapshot(call: Call) -> Reply:

@@ -4,6 +4,7 @@ from typing import Any
 
 from msgspec import UNSET, Struct, UnsetType
 
+from openevs.api.call import Call
 from openevs.api.wire.times import wire_time
 from openevs.domain.model import Snapshot
 
@@ -11,7 +12,7 @@ from openevs.domain.model import Snapshot
 class SnapshotCreate(Struct):
     """The body of a create, in its envelope `snapshot`."""
 
-    volume_id: str
+    volume_id: str | None
     name: str | None = None
     display_name: str | UnsetType | None = UNSET
     description: str | None = None
@@ -54,13 +55,18 @@ def snapshot_view(snapshot: Snapshot) -> dict[str, Any]:
 def snapshot_detail(snapshot: Snapshot) -> dict[str, Any]:
     """Return what show and detail add in every family, and what only OpenEVS can tell: when exactly the bytes were
     frozen, how long that took, how long a client's request was held up by it, and why it failed."""
-    view = snapshot_view(snapshot)
-    view["os-extended-snapshot-attributes:project_id"] = snapshot.project_id
-    view["os-extended-snapshot-attributes:progress"] = snapshot.progress
+    view = _extended(snapshot)
     view["openevs:taken_at"] = wire_time(snapshot.taken_at)
     view["openevs:cut_ms"] = snapshot.cut_ms
     view["openevs:stall_ms"] = snapshot.stall_ms
     view["openevs:reason"] = snapshot.reason
+    return view
+
+
+def _extended(snapshot: Snapshot) -> dict[str, Any]:
+    view = snapshot_view(snapshot)
+    view["os-extended-snapshot-attributes:project_id"] = snapshot.project_id
+    view["os-extended-snapshot-attributes:progress"] = snapshot.progress
     return view
 
 
@@ -69,13 +75,16 @@ def cloud_list_item(snapshot: Snapshot) -> dict[str, Any]:
     return {**snapshot_detail(snapshot), "service_type": "EVS"}
 
 
-def native_detail(snapshot: Snapshot, api: str, minor: int) -> dict[str, Any]:
+def native_detail(call: Call, snapshot: Snapshot) -> dict[str, Any]:
     """Return what native show and detail show, by API and microversion.
 
-    `user_id` stands on every v3 detail answer of EVS; Cinder shows it from 3.41 on, which this includes."""
-    view = snapshot_detail(snapshot)
-    if api == "v3":
-        view["user_id"] = snapshot.user_id
+    `user_id` stands on every v3 detail answer of EVS, whose clients name no microversion; to those that name one it
+    is shown from 3.41 on, as in Cinder."""
+    view = snapshot_detail(snapshot) if call.shows_own else _extended(snapshot)
+    if call.api == "v3":
+        minor = call.version[1]
+        if minor >= 41 or not call.names_version:
+            view["user_id"] = snapshot.user_id
         if minor >= 14:
             view["group_snapshot_id"] = None
         if minor >= 65:

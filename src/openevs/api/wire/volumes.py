@@ -229,6 +229,6 @@ def volume_detail(call: Call, volume: Volume, attachments: Sequence[Attachment] 
         view["os-vol-mig-status-attr:name_id"] = None
     if volume.image_metadata or call.api == "v2":
         view["volume_image_metadata"] = volume.image_metadata
-    if volume.reason is not None:
+    if volume.reason is not None and call.shows_own:
         view["openevs:reason"] = volume.reason
     return view
