@@ -29,14 +29,18 @@ class SnapshotDetail(SnapshotSummary):
 
     project_id: str = field(name="os-extended-snapshot-attributes:project_id")
     progress: Annotated[str, Meta(pattern=r"^\d{1,3}%$")] = field(name="os-extended-snapshot-attributes:progress")
-    taken_at: Annotated[Time | None, Meta(description="The instant whose bytes it holds.")] = field(
-        name="openevs:taken_at"
+    taken_at: Annotated[Time | UnsetType | None, Meta(description="The instant whose bytes it holds.")] = field(
+        default=UNSET, name="openevs:taken_at"
     )
-    cut_ms: Annotated[float | None, Meta(description="How long taking it took.")] = field(name="openevs:cut_ms")
-    stall_ms: Annotated[float | None, Meta(description="How long a client's request was held up by it.")] = field(
-        name="openevs:stall_ms"
+    cut_ms: Annotated[float | UnsetType | None, Meta(description="How long taking it took.")] = field(
+        default=UNSET, name="openevs:cut_ms"
     )
-    reason: Annotated[str | None, Meta(description="Why it failed.")] = field(name="openevs:reason")
+    stall_ms: Annotated[
+        float | UnsetType | None, Meta(description="How long a client's request was held up by it.")
+    ] = field(default=UNSET, name="openevs:stall_ms")
+    reason: Annotated[str | UnsetType | None, Meta(description="Why it failed.")] = field(
+        default=UNSET, name="openevs:reason"
+    )
     user_id: Annotated[str | UnsetType, Meta(description="v3 only.")] = UNSET
     group_snapshot_id: Annotated[str | UnsetType | None, Meta(description="v3, from 3.14 on.")] = UNSET
     consumes_quota: Annotated[bool | UnsetType, Meta(description="v3, from 3.65 on.")] = UNSET
