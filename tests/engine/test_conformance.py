@@ -38,9 +38,12 @@ async def layers(folder: Path) -> EngineBench:
 
 
 ENGINES: dict[str, tuple[MakeBench, frozenset[Power]]] = {
-    "memory": (memory, frozenset({"reads", "group_snapshots"})),
-    "exporting_memory": (exporting_memory, frozenset({"reads", "exports", "throttles", "group_snapshots"})),
-    "layers": (layers, frozenset({"reads", "exports"})),
+    "memory": (memory, frozenset({"reads", "writes", "changed_blocks", "group_snapshots"})),
+    "exporting_memory": (
+        exporting_memory,
+        frozenset({"reads", "exports", "writes", "changed_blocks", "throttles", "group_snapshots"}),
+    ),
+    "layers": (layers, frozenset({"reads", "exports", "writes", "changed_blocks"})),
 }
 
 

@@ -90,7 +90,7 @@ class LosesBytesAtTheEnd(WrongEngine):
         if was_exported:
             memory = MemoryEngine(self.storage.memory)
             await memory.open()
-            await memory.write_zeroes(volume_id, 0, 512)
+            await memory.write_zeros(volume_id, 0, 512)
 
 
 MISTAKES: list[tuple[Callable[[ExportingMemoryStorage], ExportingMemoryEngine], str]] = [

@@ -16,7 +16,9 @@ from openevs.engine.errors import Broken, Busy, Mismatch, Stale
 from openevs.engine.port import (
     Capacity,
     EngineFacts,
+    Extent,
     Objects,
+    Power,
     SnapshotFacts,
     SnapshotSpec,
     VolumeFacts,
@@ -31,6 +33,7 @@ DEFAULT_TOTAL_BYTES = 1 << 40
 """1 TiB: thin volumes of tests fit into it by the hundred."""
 
 _ZERO_PAGE = bytes(PAGE_BYTES)
+_POWERS: frozenset[Power] = frozenset({"reads", "writes", "changed_blocks", "group_snapshots"})
 
 
 class _Pages:
@@ -48,6 +51,11 @@ class _Pages:
     def identities(self) -> set[int]:
         """Return one number for each page held, the same number for a page that is shared."""
         return {id(page) for page in self._table.values()}
+
+    def changed(self, since: "_Pages") -> list[int]:
+        """Return the numbers of the pages that are not those of another table, in order."""
+        numbers = self._table.keys() | since._table.keys()
+        return sorted(number for number in numbers if self._table.get(number) is not since._table.get(number))
 
     def read(self, offset: int, length: int) -> bytes:
         first, skip = divmod(offset, PAGE_BYTES)
@@ -117,7 +125,7 @@ def _utc_now() -> datetime:
 
 
 class MemoryEngine:
-    """Engine, Reads and GroupSnapshots over a `MemoryStorage`, a new one unless given; `now` dates the snapshots."""
+    """An engine with the powers in `_POWERS`, over a `MemoryStorage` (new unless given); `now` dates the snapshots."""
 
     def __init__(self, storage: MemoryStorage | None = None, now: Callable[[], datetime] = _utc_now) -> None:
         self._storage = MemoryStorage() if storage is None else storage
@@ -131,7 +139,7 @@ class MemoryEngine:
         self._is_open = False
 
     def describe(self) -> EngineFacts:
-        return EngineFacts("memory", "1", "this process", frozenset({"reads", "group_snapshots"}), MAX_VOLUME_BYTES)
+        return EngineFacts("memory", "1", "this process", _POWERS, MAX_VOLUME_BYTES)
 
     async def capacity(self) -> Capacity:
         pool = self._pool()
@@ -266,11 +274,31 @@ class MemoryEngine:
         _check_range(offset_bytes, len(data), volume.facts.size_bytes)
         volume.pages.write(offset_bytes, data)
 
-    async def write_zeroes(self, volume_id: VolumeId, offset_bytes: int, length_bytes: int) -> None:
+    async def write_zeros(self, volume_id: VolumeId, offset_bytes: int, length_bytes: int) -> None:
         """Make a range read as zeros and take no room, as a client's trim would. Raises as `write` does."""
         volume = self._volume(volume_id)
         _check_range(offset_bytes, length_bytes, volume.facts.size_bytes)
         volume.pages.zero(offset_bytes, length_bytes)
+
+    async def flush(self, volume_id: VolumeId) -> None:
+        self._pool()
+
+    async def changed_blocks(self, snapshot_id: SnapshotId, since: SnapshotId | None) -> Sequence[Extent]:
+        snapshot = self._snapshot(snapshot_id)
+        before = self._snapshot(since) if since is not None else None
+        if before is not None and before.facts.volume_id != snapshot.facts.volume_id:
+            raise Mismatch(
+                f"snapshots {snapshot_id} and {since} are of different volumes",
+                expected=snapshot.facts.volume_id, found=before.facts.volume_id,
+            )  # fmt: skip
+        extents: list[Extent] = []
+        for number in snapshot.pages.changed(before.pages if before else _Pages()):
+            start, end = number * PAGE_BYTES, min((number + 1) * PAGE_BYTES, snapshot.facts.size_bytes)
+            if extents and extents[-1].offset_bytes + extents[-1].length_bytes == start:
+                start = extents.pop().offset_bytes
+            if start < end:
+                extents.append(Extent(start, end - start))
+        return extents
 
     def _ensure_volume(self, spec: VolumeSpec, first_pages: Callable[[], _Pages]) -> VolumeFacts:
         present = self._pool().volumes.get(spec.volume_id)

@@ -271,8 +271,12 @@ class Writes(Protocol):
         """Write `data`; it is durable after `flush`, and seen by `read` at once. Raises Busy while the volume is
         exported, Mismatch for an unknown volume or a range beyond the end."""
 
+    async def write_zeros(self, volume_id: VolumeId, offset_bytes: int, length_bytes: int) -> None:
+        """Make the range read as zeros, and take no more room than before. As `write`, durable after `flush`."""
+
     async def flush(self, volume_id: VolumeId) -> None:
-        """Make durable what was written, and let go of what `write` has opened. Nothing written is success."""
+        """Make durable what was written, and let go of what `write` has opened. Nothing written is success.
+        If it raises, what was written since it last returned may be lost: write it again."""
 
 
 @runtime_checkable
@@ -281,8 +285,9 @@ class ChangedBlocks(Protocol):
 
     async def changed_blocks(self, snapshot_id: SnapshotId, since: SnapshotId | None) -> Sequence[Extent]:
         """Return extents, in order and not overlapping, outside of which the snapshot has the same bytes as `since`
-        (an earlier snapshot of the same volume) or, with None, reads as zeros. What is inside may be equal too.
-        Raises Mismatch for unknown ids, and for a `since` from which the snapshot does not descend."""
+        (another snapshot of the same volume; beyond its end: zeros) or, with None, reads as zeros. What is inside may
+        be equal too. None reaches beyond the snapshot's end. Right after roll-backs and growth, and when snapshots
+        between the two are gone. Raises Mismatch for unknown ids, and if `since` is of another volume."""
 
 
 @runtime_checkable

@@ -59,6 +59,7 @@ METHODS: Final = (
     "list_exports",
     "read",
     "write",
+    "write_zeros",
     "flush",
     "changed_blocks",
     "ensure_group_snapshot",
@@ -240,6 +241,10 @@ class _WithWrites(_Wrapped):
     async def write(self, volume_id: VolumeId, offset_bytes: int, data: bytes) -> None:
         call = Call("write", (volume_id, offset_bytes, data))
         await self._around(call, lambda: self._engine.write(volume_id, offset_bytes, data))
+
+    async def write_zeros(self, volume_id: VolumeId, offset_bytes: int, length_bytes: int) -> None:
+        call = Call("write_zeros", (volume_id, offset_bytes, length_bytes))
+        await self._around(call, lambda: self._engine.write_zeros(volume_id, offset_bytes, length_bytes))
 
     async def flush(self, volume_id: VolumeId) -> None:
         await self._around(Call("flush", (volume_id,)), lambda: self._engine.flush(volume_id))

@@ -25,6 +25,7 @@ from openevs.engine.port import (
     EngineFacts,
     ExportFacts,
     ExportSpec,
+    Extent,
     Limits,
     Objects,
     Power,
@@ -37,7 +38,9 @@ from openevs.testing.nbd_server import NbdServer
 from openevs.testing.pace import Pace
 
 _HOST = "127.0.0.1"
-_POWERS: Final[frozenset[Power]] = frozenset({"reads", "exports", "throttles", "group_snapshots"})
+_POWERS: Final[frozenset[Power]] = frozenset(
+    {"reads", "writes", "changed_blocks", "exports", "throttles", "group_snapshots"}
+)
 
 
 @dataclass(slots=True)
@@ -67,7 +70,7 @@ class ExportingMemoryStorage:
 
 
 class ExportingMemoryEngine:
-    """Engine, Reads, Exports, Throttles and GroupSnapshots over an `ExportingMemoryStorage`; `now` dates the snapshots.
+    """An engine with the powers in `_POWERS`, over an `ExportingMemoryStorage`; `now` dates the snapshots.
 
     Transport `tcp` is plain NBD on the loopback interface: there is no TLS here."""
 
@@ -176,6 +179,20 @@ class ExportingMemoryEngine:
     async def read(self, object_id: VolumeId | SnapshotId, offset_bytes: int, length_bytes: int) -> bytes:
         return await self._memory.read(object_id, offset_bytes, length_bytes)
 
+    async def write(self, volume_id: VolumeId, offset_bytes: int, data: bytes) -> None:
+        self._refuse_exported(volume_id)
+        await self._memory.write(volume_id, offset_bytes, data)
+
+    async def write_zeros(self, volume_id: VolumeId, offset_bytes: int, length_bytes: int) -> None:
+        self._refuse_exported(volume_id)
+        await self._memory.write_zeros(volume_id, offset_bytes, length_bytes)
+
+    async def flush(self, volume_id: VolumeId) -> None:
+        await self._memory.flush(volume_id)
+
+    async def changed_blocks(self, snapshot_id: SnapshotId, since: SnapshotId | None) -> Sequence[Extent]:
+        return await self._memory.changed_blocks(snapshot_id, since)
+
     def _refuse_exported(self, volume_id: VolumeId) -> None:
         if volume_id in self._storage.exports:
             raise Busy(f"volume {volume_id} is exported", (volume_id,))
@@ -223,4 +240,4 @@ class _VolumeDisk:
         await self.engine.write(self.volume_id, offset_bytes, data)
 
     async def write_zeroes(self, offset_bytes: int, length_bytes: int) -> None:
-        await self.engine.write_zeroes(self.volume_id, offset_bytes, length_bytes)
+        await self.engine.write_zeros(self.volume_id, offset_bytes, length_bytes)

@@ -8,13 +8,13 @@
 Each method commits by one write of one manifest. What it made before and did not commit is an orphan, and is removed
 at the next start; what it has yet to do after is found out from the manifest by whoever comes next.
 
-Here is the outside: what every call has in common. What each does stands in `volumes`, `snapshots`, `attaching` and
-`reads`.
+Here is the outside: what every call has in common. What each does stands in `volumes`, `snapshots`, `attaching`,
+`reads`, `writes` and `changes`.
 """
 
 import asyncio
 import functools
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -31,6 +31,7 @@ from openevs.engine.port import (
     EngineFacts,
     ExportFacts,
     ExportSpec,
+    Extent,
     Objects,
     Power,
     SnapshotFacts,
@@ -41,7 +42,7 @@ from openevs.engine.port import (
 
 P = ParamSpec("P")
 T = TypeVar("T")
-_POWERS: frozenset[Power] = frozenset({"exports", "reads"})
+_POWERS: frozenset[Power] = frozenset({"exports", "reads", "writes", "changed_blocks"})
 
 
 def _whole(
@@ -182,6 +183,24 @@ class LayersEngine:
     @_whole
     async def read(self, object_id: VolumeId | SnapshotId, offset_bytes: int, length_bytes: int) -> bytes:
         return await self._opened().reads.read(object_id, offset_bytes, length_bytes)
+
+    # Writes, and what changed
+
+    @_whole
+    async def write(self, volume_id: VolumeId, offset_bytes: int, data: bytes) -> None:
+        await self._opened().writes.write(volume_id, offset_bytes, data)
+
+    @_whole
+    async def write_zeros(self, volume_id: VolumeId, offset_bytes: int, length_bytes: int) -> None:
+        await self._opened().writes.write_zeros(volume_id, offset_bytes, length_bytes)
+
+    @_whole
+    async def flush(self, volume_id: VolumeId) -> None:
+        await self._opened().writes.flush(volume_id)
+
+    @_whole
+    async def changed_blocks(self, snapshot_id: SnapshotId, since: SnapshotId | None) -> Sequence[Extent]:
+        return await self._opened().changes.changed_blocks(snapshot_id, since)
 
     # Parts of the above
 

@@ -68,7 +68,9 @@ class Merger:
             await asyncio.wait({self._loop}, timeout=0.02)
 
     async def release(self, volume: Volume) -> None:
-        """Return when no merge touches the layers of this volume (wants its lock held, or its layers reserved)."""
+        """Return when no merge touches the layers of this volume, and we have not its head open ourselves (wants its
+        lock held, or its layers reserved)."""
+        await self._forget(volume.manifest.head)
         with contextlib.suppress(graph.MissingLayerError):
             await self.release_layers(self.core.chain(volume.manifest.head))
         await self._move_noted()

@@ -11,6 +11,7 @@ import structlog
 
 from openevs.engine.errors import EngineError
 from openevs.engine.layers.attaching import Attaching
+from openevs.engine.layers.changes import Changes
 from openevs.engine.layers.core import Core, Volume, run_prefix
 from openevs.engine.layers.daemon import Daemon, RunFiles, find_running
 from openevs.engine.layers.faults import translated
@@ -21,6 +22,7 @@ from openevs.engine.layers.reads import Readers, Reading
 from openevs.engine.layers.settings import LayersSettings
 from openevs.engine.layers.snapshots import Snapshots
 from openevs.engine.layers.volumes import Volumes
+from openevs.engine.layers.writes import Writing
 
 _log = structlog.get_logger()
 
@@ -36,6 +38,8 @@ class Opened:
     snapshots: Snapshots
     attaching: Attaching
     reads: Reading
+    writes: Writing
+    changes: Changes
 
     @classmethod
     async def make(cls, pool_folder: Path, run_folder: Path, settings: LayersSettings) -> Self:
@@ -48,9 +52,10 @@ class Opened:
             await asyncio.to_thread(_load, core)
             readers = Readers(core)
             merger = Merger(core, readers.drop)
+            reading = Reading(core, merger.serving, readers)
             opened = cls(
                 core, merger, readers, Volumes(merger, readers), Snapshots(merger), Attaching(merger, readers),
-                Reading(core, merger.serving, readers),
+                reading, Writing(merger, readers), Changes(core, reading, readers),
             )  # fmt: skip
             await opened._take_over()
         except BaseException:

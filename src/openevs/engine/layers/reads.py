@@ -1,16 +1,24 @@
-"""Reading frozen bytes: a reader is a daemon that has a chain of layers open, and one connection of ours to it.
+"""Reading, and writing, without a client: a reader is a daemon that has a chain of layers open, and a connection to it.
 
 It takes no locks, so the layers of a snapshot may be open in another daemon; and the merges that go on below do not
 change what it shows, for they write only what the layers above hide. One that a killed service leaves is ended when the
 pool is opened again.
+
+One that may write has its head locked, and its layers reserved: no merge may touch them. Whoever is about to do
+something else with the head has it dropped first, and that flushes it.
 """
 
 import asyncio
 import contextlib
 import json
 import secrets
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Final
+
+import structlog
 
 from openevs.domain.ids import SnapshotId, VolumeId
 from openevs.engine.errors import Busy, EngineError, Mismatch
@@ -22,16 +30,27 @@ from openevs.engine.layers.graph import LayerId
 from openevs.engine.layers.serving import Serving
 from openevs.engine.nbd import NbdClient
 
+_log = structlog.get_logger()
 _EXPORT: Final = "r"
 _READERS_MAX: Final = 8  # each is a process
 
 
 @dataclass(eq=False, slots=True)
-class _Reader:
+class Reader:
+    """A daemon that has a chain open. Used within `Readers.using`."""
+
     chain: tuple[LayerId, ...]
+    writable: bool
     daemon: Daemon
     client: NbdClient
     last_used: float = 0.0
+    users: int = 0
+    idle: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def uri(self) -> str:
+        """Where it serves what it shows."""
+        return _uri(self.daemon)
 
 
 class Readers:
@@ -39,34 +58,54 @@ class Readers:
 
     def __init__(self, core: Core) -> None:
         self._core = core
-        self._open: dict[LayerId, _Reader] = {}
+        self._open: dict[LayerId, Reader] = {}
         self._locks: dict[LayerId, asyncio.Lock] = {}
         self._sweeper: asyncio.Task[None] | None = None
+        self.lost: set[LayerId] = set()
+        """Layers that were written, and then could not be flushed; whoever wrote is to be told."""
 
-    async def read(self, chain: tuple[LayerId, ...], offset: int, length: int) -> bytes:
-        """Return what the chain shows, its topmost layer first; zeros beyond its end."""
+    @asynccontextmanager
+    async def using(self, reader: Reader) -> AsyncIterator[Reader]:
+        """Use a reader that `get` has returned; it is not closed while the block runs."""
+        try:
+            yield reader
+        finally:
+            reader.users -= 1
+            reader.last_used = asyncio.get_running_loop().time()
+            if not reader.users:
+                reader.idle.set()
+
+    async def get(self, chain: tuple[LayerId, ...], *, writable: bool = False) -> Reader:
+        """Return what shows the chain, its topmost layer first. It must be used (`using`) at once, and once."""
         top = chain[0]
         async with self._locks.setdefault(top, asyncio.Lock()):
             reader = self._open.get(top)
-            if reader is not None and (reader.chain != chain or reader.client.lost):
+            if reader is not None and not _serves(reader, chain, writable):
                 await self._close(top)
                 reader = None
             if reader is None:
                 await self._make_room()
-                reader = self._open[top] = await self._start(chain)
-            with translated():
-                there = max(0, min(length, reader.client.size_bytes - offset))
-                data = await reader.client.read(offset, there)
-            reader.last_used = asyncio.get_running_loop().time()
+                reader = self._open[top] = await self._start(chain, writable)
+            reader.users += 1
+            reader.idle.clear()
         if self._sweeper is None or self._sweeper.done():
             self._sweeper = asyncio.create_task(self._sweep())
-        return data + bytes(length - there)
+        return reader
+
+    def writer(self, top: LayerId) -> Reader | None:
+        """Return what is open to write this layer, if it is."""
+        reader = self._open.get(top)
+        return reader if reader is not None and reader.writable else None
 
     async def drop(self, top: LayerId) -> None:
         """Close the reader of a layer that is about to be written or removed."""
         if top in self._locks:
             async with self._locks[top]:
-                await self._close(top)
+                try:
+                    await self._close(top)
+                except EngineError:
+                    self.lost.add(top)
+                    raise
             if not self._locks[top].locked():
                 del self._locks[top]
 
@@ -77,45 +116,67 @@ class Readers:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._sweeper
         for top in list(self._open):
-            await self.drop(top)
+            await self._let_go(top)
 
     async def _sweep(self) -> None:
         idle_seconds = self._core.settings.reader_idle_seconds
         while self._open:
             await asyncio.sleep(idle_seconds / 2)
             old = asyncio.get_running_loop().time() - idle_seconds
-            for top in [top for top, reader in self._open.items() if reader.last_used < old]:
-                await self.drop(top)
+            for top in [top for top, reader in self._open.items() if not reader.users and reader.last_used < old]:
+                await self._let_go(top)
+
+    async def _let_go(self, top: LayerId) -> None:
+        try:
+            await self.drop(top)
+        except EngineError as error:
+            _log.error("writes_lost", layer=top, reason=error.reason)
 
     async def _make_room(self) -> None:
-        idle = sorted(
-            (top for top in self._open if not self._locks[top].locked()), key=lambda t: self._open[t].last_used
-        )
+        idle = [top for top, reader in self._open.items() if not reader.users and not self._locks[top].locked()]
+        idle.sort(key=lambda top: self._open[top].last_used)
         for top in idle[: max(0, len(self._open) - _READERS_MAX + 1)]:
             await self._close(top)
 
     async def _close(self, top: LayerId) -> None:
-        reader = self._open.pop(top, None)
-        if reader is not None:
+        reader = self._open.get(top)
+        if reader is None:
+            return
+        await reader.idle.wait()
+        del self._open[top]
+        try:
+            if reader.writable:
+                with translated():
+                    await reader.client.flush()
+        finally:
             await reader.client.close()
             await _end(reader.daemon)
+            if reader.writable:
+                self._core.reserved.subtract(reader.chain)
+                self._core.reserved += Counter()  # drops the zeros
+                self._core.bell.set()
 
-    async def _start(self, chain: tuple[LayerId, ...]) -> _Reader:
+    async def _start(self, chain: tuple[LayerId, ...], writable: bool) -> Reader:
         key = run_key(self._core.pool.pool_id, VolumeId(f"r{secrets.token_hex(6)}"))
         daemon = Daemon(RunFiles(self._core.run_folder, key), self._core.settings)
-        words = self._core.chain_words(chain, locks=False)
-        export = {"type": "nbd", "id": "e", "node-name": node_name(chain[0]), "name": _EXPORT}
+        words = self._core.chain_words(chain, writable=writable, locks=writable)
+        export = {
+            "type": "nbd", "id": "e", "node-name": node_name(chain[0]), "name": _EXPORT,
+            "writable": writable, "allocation-depth": True,
+        }  # fmt: skip
         try:
             await daemon.spawn(
                 [*words, "--nbd-server", unix_server(daemon.files), "--export", json.dumps(export)],
                 self._core.pool.layers,
             )
             with translated():
-                client = await NbdClient.connect(f"nbd+unix:///{_EXPORT}?socket={daemon.files.nbd}")
+                client = await NbdClient.connect(_uri(daemon))
         except BaseException:
             await _end(daemon)
             raise
-        return _Reader(chain, daemon, client)
+        if writable:
+            self._core.reserved.update(chain)
+        return Reader(chain, writable, daemon, client)
 
 
 class Reading:
@@ -128,6 +189,19 @@ class Reading:
 
     async def read(self, object_id: VolumeId | SnapshotId, offset_bytes: int, length_bytes: int) -> bytes:
         """Return that range of a snapshot, or of a volume that is not exported."""
+        while True:
+            reader, now = await self.reader(object_id, offset_bytes, length_bytes)
+            try:
+                async with self._readers.using(reader):
+                    return await _read(reader, offset_bytes, length_bytes)
+            except EngineError:
+                if reader.chain == now():
+                    raise  # else a layer was merged away while the reader was being opened
+
+    async def reader(
+        self, object_id: VolumeId | SnapshotId, offset_bytes: int, length_bytes: int
+    ) -> tuple[Reader, Callable[[], tuple[LayerId, ...]]]:
+        """Return what shows a snapshot, or a volume that is not exported, and what tells its chain as it is later."""
         core = self._core
         volume_id = core.owners.get(SnapshotId(object_id), VolumeId(object_id))
         async with core.lock_of(volume_id):
@@ -140,13 +214,33 @@ class Reading:
             size = snapshot.size_bytes if snapshot else volume.manifest.size_bytes
             if offset_bytes < 0 or length_bytes < 0 or offset_bytes + length_bytes > size:
                 raise Mismatch(f"{object_id} has {size} bytes", expected=offset_bytes + length_bytes, found=size)
+
+            def chain() -> tuple[LayerId, ...]:
+                return core.chain(volume.manifest.layer_of(object_id))
+
             while True:
-                chain = core.chain(volume.manifest.layer_of(object_id))
+                found = chain()
                 try:
-                    return await self._readers.read(chain, offset_bytes, length_bytes)
+                    return await self._readers.get(found), chain
                 except EngineError:
-                    if chain == core.chain(volume.manifest.layer_of(object_id)):
-                        raise  # else a layer was merged away while the reader was being opened
+                    if found == chain():
+                        raise
+
+
+async def _read(reader: Reader, offset: int, length: int) -> bytes:
+    """Return that range of what the reader shows; zeros beyond its end."""
+    there = max(0, min(length, reader.client.size_bytes - offset))
+    with translated():
+        data = await reader.client.read(offset, there)
+    return data if there == length else data + bytes(length - there)
+
+
+def _serves(reader: Reader, chain: tuple[LayerId, ...], writable: bool) -> bool:
+    return reader.chain == chain and not reader.client.lost and (reader.writable or not writable)
+
+
+def _uri(daemon: Daemon) -> str:
+    return f"nbd+unix:///{_EXPORT}?socket={daemon.files.nbd}"
 
 
 async def _end(daemon: Daemon) -> None:

@@ -72,6 +72,7 @@ class Snapshots:
                     f"volume {volume_id} has no snapshot {snapshot_id}",
                     expected=volume_id, found=core.owners.get(snapshot_id),
                 )  # fmt: skip
+            await self._merger.release(volume)
             async with core.graph.shared():
                 layer = volume.manifest.snapshots[snapshot_id].layer
                 core.chain(layer)

@@ -72,6 +72,7 @@ class Volumes:
                 raise Busy(f"volume {volume_id} is exported", by=(volume_id,))
             if volume.daemon is not None:
                 await self._serving.stop(volume)
+            await self._readers.drop(volume.manifest.head)
             async with core.graph.shared():
                 await asyncio.to_thread(core.pool.remove_manifest, volume_id)
                 del core.volumes[volume_id]

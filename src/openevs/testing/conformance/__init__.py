@@ -13,7 +13,17 @@ from typing import Final, Literal
 
 from openevs.engine.errors import EngineError
 from openevs.engine.port import Exports, Objects, Power
-from openevs.testing.conformance import basics, exports, groups, interruption, snapshots, throttles, trees, walk
+from openevs.testing.conformance import (
+    basics,
+    contents,
+    exports,
+    groups,
+    interruption,
+    snapshots,
+    throttles,
+    trees,
+    walk,
+)
 from openevs.testing.conformance.bench import (
     ConformanceError,
     EngineBench,
@@ -40,6 +50,8 @@ __all__ = [
 Outcome = Literal["passed", "failed", "skipped"]
 
 _BYTES: Final[frozenset[Power]] = frozenset({"reads"})
+_CHANGES: Final[frozenset[Power]] = frozenset({"reads", "changed_blocks"})
+_WRITES: Final[frozenset[Power]] = frozenset({"reads", "writes"})
 _SERVED: Final[frozenset[Power]] = frozenset({"reads", "exports"})
 _GROUPS: Final[frozenset[Power]] = frozenset({"reads", "group_snapshots"})
 _THROTTLED: Final[frozenset[Power]] = frozenset({"reads", "exports", "throttles"})
@@ -114,6 +126,12 @@ CHECKS: Final = (
     Check("group_apart_is_refused", groups.check_group_apart_is_refused, _GROUPS | _SERVED),
     Check("group_is_one_instant", groups.check_group_is_one_instant, _GROUPS | _SERVED),
     Check("interrupted_group", groups.check_interrupted_group, _GROUPS),
+    Check("changed_blocks", contents.check_changed_blocks, _CHANGES),
+    Check("changes_of_clones", contents.check_changes_of_clones, _CHANGES),
+    Check("changes_refused", contents.check_changes_refused, _CHANGES),
+    Check("writes", contents.check_writes, _WRITES),
+    Check("writes_refused", contents.check_writes_refused, _WRITES),
+    Check("writes_and_exports", contents.check_writes_and_exports, _WRITES | _SERVED),
     Check("random_walk", walk.check_random_walk, _BYTES),
 )
 
