@@ -288,4 +288,4 @@ def test_a_crash_anywhere_in_what_fails(prepared: Prepared, short_folder: Path, 
         await (scenario.failed if (await stage.last_operation()).state == "failed" else scenario.succeeded)(stage)
 
     points = asyncio.run(crash_everywhere(prepared(scenario), short_folder, scenario, when, alter, end))
-    assert points >= 3
+    assert points >= 2  # accepting and closing, and what is done between them

@@ -85,6 +85,13 @@ CHOICES: Final = (
         ),
     ),
     (
+        "volumes that several may attach",
+        (
+            "`multiattach: true` at creation makes one, too, beside the type that says so; it is served once, over one "
+            "transport; an attachment with mode `ro` is told so and trusted, unless the volume itself is read-only"
+        ),
+    ),
+    (
         "transfers",
         (
             "what is connected, or in a group, cannot be offered; an accepted offer is gone, as at Cinder; a repeat "
@@ -116,7 +123,6 @@ NOT_YET: Final = (
         "`os-retype`, `os-migrate_volume`, `os-reimage`, `os-volume_upload_image`",
         "400, saying what is missing",
     ),
-    ("multiattach (`multiattach: true`, a second attachment)", "400"),
     ("`default-types`", "404"),
     ("v1 volumes and snapshots, v5 as a whole, tags, the recycle bin, transfers of Huawei's families", "404"),
     ("an external Keystone", "no setting yet; `identity/port.py` is the seam"),

@@ -30,7 +30,6 @@ CODES: Final = {
     "EVS.1046": "the volume's status forbids deletion",
     "EVS.1047": "the snapshot's status forbids deletion",
     "EVS.1052": "the body is no JSON object",
-    "EVS.1054": "volumes cannot be shared",
     "EVS.1057": "`hw:passthrough` is not valid",
     "EVS.1063": "`full_clone` is not valid",
     "EVS.1064": "the volume's status forbids extending it",

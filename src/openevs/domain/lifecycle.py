@@ -7,7 +7,8 @@ Statuses and what each allows: spec "Disk status" and "Snapshot states"; Cinder'
 `restoring`) appear only through Cinder's calls.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Final
 
 VOLUME_STATUSES: Final = frozenset(
@@ -105,6 +106,21 @@ class SnapshotMoves:
     rolled_back: Final = _move("finish rolling back to", "rollbacking", "available")
     revert: Final = _move("revert to", "available", "restoring")
     reverted: Final = _move("finish reverting to", "restoring", "available")
+
+
+def also_in_use(move: Move) -> Move:
+    """Return a move towards an attachment as it is for a volume that several may attach: it may be in use already."""
+    return replace(move, froms=move.froms | {"in-use"})
+
+
+_RESTS: Final = (("attached", "in-use"), ("detaching", "in-use"), ("attaching", "attaching"), ("reserved", "reserved"))
+"""Status of an attachment → what it makes of its volume; the first that fits one of them counts."""
+
+
+def rest(move: Move, attachments: Iterable[str]) -> Move:
+    """Return the move that ends one attachment of a volume, to where the statuses of its remaining ones leave it."""
+    left = set(attachments)
+    return replace(move, to=next((volume for attachment, volume in _RESTS if attachment in left), "available"))
 
 
 def reset_volume(status: str) -> Move:

@@ -1,4 +1,4 @@
-"""Connect a volume: serve its bytes to the one consumer of an attachment.
+"""Connect a volume: serve its bytes to the consumer of an attachment.
 
 The request has an attachment row ready (and, where the API says so, the volume `attaching`), claims the volume and
 waits for this. One step: the engine serves the volume, and says where. The transaction that closes the operation writes
@@ -6,6 +6,10 @@ that into the attachment's `connection_info`, which is what makes the volume a s
 it leaves a served volume that nobody was told of, and calling again finds it.
 
 If it cannot be done, the volume is not served, and attachment and volume are what they were before the request.
+
+A volume that several may attach (`multiattach`) is served once: where another attachment is connected already
+(`others` in the input, which the claim keeps true), serving it again gives the same facts, and failing leaves it as it
+is. Whoever asked for `ro` there is told so, and trusted: what is served can be written to as long as anybody may.
 
 Where a volume is served may contain a secret (the key of TLS-PSK). With one step, the facts go from the engine into the
 attachment's row and nowhere else.
@@ -15,18 +19,25 @@ from datetime import datetime
 from typing import Any
 
 from openevs.domain.ids import VolumeId
-from openevs.domain.lifecycle import AttachmentMoves, VolumeMoves
+from openevs.domain.lifecycle import AttachmentMoves, VolumeMoves, also_in_use, rest
 from openevs.domain.model import Operation
 from openevs.engine.errors import Mismatch, Unsupported
 from openevs.engine.port import Engine, ExportFacts, Exports, ExportSpec
 from openevs.operations.disconnect_volume import stop_serving
 from openevs.operations.ends import end_volume
 from openevs.operations.kind import Facts, Kind, Step
-from openevs.store.attachments import delete_attachment_row, move_attachment, update_attachment
+from openevs.store.attachments import (
+    attachments_of_one,
+    delete_attachment_row,
+    find_attachment,
+    move_attachment,
+    update_attachment,
+)
 from openevs.store.database import Tx
+from openevs.store.volumes import find_volume
 
 _BACK = {"available": VolumeMoves.connect_new_failed, "reserved": VolumeMoves.connect_reserved_failed}
-"""Status of the volume before the request → the move back there."""
+"""Status of the volume before the request, had it no other attachment → the move back there."""
 
 
 def connection_info(facts: ExportFacts) -> dict[str, Any]:
@@ -60,6 +71,8 @@ async def serve(engine: Engine, operation: Operation, facts: Facts) -> Facts:
     try:
         served = await engine.ensure_export(spec)
     except Mismatch:
+        if operation.input.get("others"):
+            raise
         # No attachment says that the volume is served, so this is what an operation that failed has left behind.
         await engine.ensure_no_export(volume_id)
         served = await engine.ensure_export(spec)
@@ -69,10 +82,15 @@ async def serve(engine: Engine, operation: Operation, facts: Facts) -> Facts:
 def succeed(tx: Tx, operation: Operation, facts: Facts, now: datetime) -> None:
     """The volume is served, and the attachment says where."""
     attachment_id = operation.input["attachment_id"]
-    attachment = update_attachment(tx, attachment_id, {"connection_info": facts["connection_info"]})
+    info = facts["connection_info"]
+    info = {**info, "data": {**info["data"], "access_mode": find_attachment(tx, attachment_id).mode}}
+    attachment = update_attachment(tx, attachment_id, {"connection_info": info})
     if operation.input["complete"] and attachment.status == "attaching":
         move_attachment(tx, attachment_id, AttachmentMoves.attach, now, also={"attached_at": now})
-        end_volume(tx, operation.resource_id, VolumeMoves.complete, now)
+        shared = find_volume(tx, operation.resource_id).multiattach
+        end_volume(
+            tx, operation.resource_id, also_in_use(VolumeMoves.complete) if shared else VolumeMoves.complete, now
+        )
 
 
 def fail(tx: Tx, operation: Operation, reason: str, now: datetime) -> None:
@@ -83,7 +101,8 @@ def fail(tx: Tx, operation: Operation, reason: str, now: datetime) -> None:
     elif before == "reserved":
         move_attachment(tx, attachment_id, AttachmentMoves.connect_failed, now, also={"connector": None})
     if before in _BACK:
-        end_volume(tx, operation.resource_id, _BACK[before], now)
+        left = [one.status for one in attachments_of_one(tx, operation.resource_id)]
+        end_volume(tx, operation.resource_id, rest(_BACK[before], left), now)
 
 
 CONNECT_VOLUME = Kind(

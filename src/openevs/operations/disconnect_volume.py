@@ -4,6 +4,9 @@ The request has moved the attachment to `detaching` (and the volume too, unless 
 claims the volume. One step: the engine stops serving. After `os-terminate_connection` an attached attachment stays,
 without a connection; in every other case its row goes, and a volume that was `detaching` is `available`.
 
+While another attachment of the volume is connected (`others` in the input, which the claim keeps true) it goes on being
+served, and its status is then what the others make it.
+
 It is tried for as long as the reason may pass. If storage says that it never can, the attachment is what it was, the
 volume is `error_detaching` with the reason, and detaching may be asked for again.
 """
@@ -11,12 +14,12 @@ volume is `error_detaching` with the reason, and detaching may be asked for agai
 from datetime import datetime
 
 from openevs.domain.ids import VolumeId
-from openevs.domain.lifecycle import AttachmentMoves, VolumeMoves
+from openevs.domain.lifecycle import AttachmentMoves, VolumeMoves, rest
 from openevs.domain.model import Operation
 from openevs.engine.port import Engine, Exports
 from openevs.operations.ends import end_volume
 from openevs.operations.kind import Facts, Kind, Step
-from openevs.store.attachments import delete_attachment_row, move_attachment
+from openevs.store.attachments import attachments_of_one, delete_attachment_row, move_attachment
 from openevs.store.database import Tx
 
 _STAY = {"attached": AttachmentMoves.stay_attached, "attaching": AttachmentMoves.stay_attaching}
@@ -24,8 +27,8 @@ _STAY = {"attached": AttachmentMoves.stay_attached, "attaching": AttachmentMoves
 
 
 async def stop_serving(engine: Engine, operation: Operation, facts: Facts) -> Facts:
-    """Make the volume not served. An engine without that power never served it."""
-    if isinstance(engine, Exports):
+    """Make the volume not served, unless to others. An engine without that power never served it."""
+    if isinstance(engine, Exports) and not operation.input.get("others"):
         await engine.ensure_no_export(VolumeId(operation.resource_id))
     return {}
 
@@ -39,7 +42,8 @@ def succeed(tx: Tx, operation: Operation, facts: Facts, now: datetime) -> None:
         nothing = {"connection_info": None, "connector": None}
         move_attachment(tx, attachment_id, AttachmentMoves.stay_attached, now, also=nothing)
     if operation.input["volume_moved"]:
-        end_volume(tx, operation.resource_id, VolumeMoves.detached, now)
+        left = [one.status for one in attachments_of_one(tx, operation.resource_id)]
+        end_volume(tx, operation.resource_id, rest(VolumeMoves.detached, left), now)
 
 
 def fail(tx: Tx, operation: Operation, reason: str, now: datetime) -> None:

@@ -7,7 +7,7 @@ and the attachment is `attaching` until the client says that it is complete (3.4
 from typing import NamedTuple
 
 from openevs.domain.errors import Conflict, InUse
-from openevs.domain.lifecycle import AttachmentMoves, VolumeMoves
+from openevs.domain.lifecycle import AttachmentMoves, VolumeMoves, also_in_use
 from openevs.domain.model import Attachment, Caller, Operation
 from openevs.service.connections import (
     Pending,
@@ -16,6 +16,7 @@ from openevs.service.connections import (
     check_exports,
     end_attachment,
     find_connecting,
+    in_turn,
     mode_for,
     new_attachment,
     note_consumer,
@@ -45,15 +46,20 @@ async def create_attachment(deps: Deps, caller: Caller, new: NewAttachment) -> A
     InUse, Conflict, NotSupported, Unavailable."""
     if new.wish is not None:
         check_exports(deps)
-    pending = await accept(deps, caller, Pending, _accept_attachment, deps, caller, new)
-    return await _finished(deps, caller, pending)
+
+    async def go() -> Pending:
+        return await accept(deps, caller, Pending, _accept_attachment, deps, caller, new)
+
+    return await _finished(deps, caller, await in_turn(deps, new.volume_id, None, go))
 
 
 def _accept_attachment(tx: Tx, deps: Deps, caller: Caller, new: NewAttachment) -> tuple[Pending, Operation | None]:
     now, wish = deps.clock(), new.wish
     move = VolumeMoves.reserve_attachment if wish is None else VolumeMoves.connect_new
+    if find_volume(tx, new.volume_id, caller.scope).multiattach:
+        move = also_in_use(move)
     volume = move_volume(tx, new.volume_id, move, now, project_id=caller.scope)
-    if store.attachments_of_one(tx, volume.id):
+    if not volume.multiattach and store.attachments_of_one(tx, volume.id):
         raise InUse("volume", f"volume {volume.id} already has an attachment, and may have one; delete that first.")
     mode = mode_for(volume, new.mode, None if wish is None else wish.mode)
     if wish is None:
@@ -74,8 +80,12 @@ async def connect_attachment(
     """Connect a reserved volume; a repeat returns the connection there is. Raises InvalidInput, NotFound, WrongStatus,
     Conflict, NotSupported, Unavailable."""
     check_exports(deps)
-    pending = await accept(deps, caller, Pending, _accept_connection, deps, caller, attachment_id, wish, complete)
-    return await _finished(deps, caller, pending)
+    attachment = deps.db.read_now(store.find_attachment, attachment_id, caller.scope)
+
+    async def go() -> Pending:
+        return await accept(deps, caller, Pending, _accept_connection, deps, caller, attachment_id, wish, complete)
+
+    return await _finished(deps, caller, await in_turn(deps, attachment.volume_id, attachment_id, go))
 
 
 def _accept_connection(
@@ -118,14 +128,19 @@ def _complete(tx: Tx, deps: Deps, attachment: Attachment) -> None:
     store.move_attachment(tx, attachment.id, AttachmentMoves.attach, now, also={"attached_at": now})
     if attachment.connection_info is None:
         raise Conflict(f"Attachment {attachment.id} is not connected yet; update it with a connector first.")
-    move_volume(tx, attachment.volume_id, VolumeMoves.complete, now)
+    shared = find_volume(tx, attachment.volume_id).multiattach
+    move_volume(tx, attachment.volume_id, also_in_use(VolumeMoves.complete) if shared else VolumeMoves.complete, now)
 
 
 async def delete_attachment(deps: Deps, caller: Caller, attachment_id: str) -> list[Attachment]:
     """End an attachment, whatever its status, and its connection with it; return the volume's remaining ones.
     Raises NotFound, Conflict, Unavailable."""
     attachment = deps.db.read_now(store.find_attachment, attachment_id, caller.scope)
-    pending = await accept(deps, caller, Pending, _accept_deletion, deps, caller, attachment_id)
+
+    async def go() -> Pending:
+        return await accept(deps, caller, Pending, _accept_deletion, deps, caller, attachment_id)
+
+    pending = await in_turn(deps, attachment.volume_id, attachment_id, go)
     if pending.operation_id is not None:
         await wait_for(deps, pending.operation_id)
     return deps.db.read_now(store.attachments_of_one, attachment.volume_id)

@@ -1,18 +1,18 @@
-"""Connecting a volume to its one consumer, and disconnecting it: what the attachments API and Cinder's older actions
-share.
+"""Connecting a volume to a consumer, and disconnecting it: what the attachments API and Cinder's older actions share.
 
 Whether a volume is served is one fact: an attachment of it has `connection_info`. Only the operations `connect_volume`
 and `disconnect_volume` change that. A request queues one and waits for it; if it takes too long the work goes on, and a
-repeat of the request finds it. A volume has at most one attachment.
+repeat of the request finds it. A volume has at most one attachment, unless it is one that several may attach
+(`multiattach`): that is served once, and each of its attachments says where.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from openevs.domain.errors import Conflict, InvalidInput, NotSupported, WrongStatus
 from openevs.domain.ids import AttachmentId, new_uuid
-from openevs.domain.lifecycle import AttachmentMoves, Move, VolumeMoves
+from openevs.domain.lifecycle import AttachmentMoves, Move, VolumeMoves, rest
 from openevs.domain.model import Attachment, Caller, Operation, Volume
 from openevs.domain.rules import check_text
 from openevs.service.deps import Deps
@@ -20,10 +20,12 @@ from openevs.service.volumes import queue_volume_work
 from openevs.store.attachments import attachments_of_one, delete_reserved_row, move_attachment, update_attachment
 from openevs.store.database import Tx
 from openevs.store.operations import claimant
-from openevs.store.volumes import move_volume
+from openevs.store.volumes import find_volume, move_volume
 
 TRANSPORTS: Final = ("unix", "tcp")
 MODES: Final = ("rw", "ro")
+TAKING_TURNS: Final = frozenset({"connect_volume", "disconnect_volume"})
+R = TypeVar("R")
 
 
 class Wish(NamedTuple):
@@ -112,10 +114,19 @@ def begin_connecting(
 ) -> Operation:
     """Queue the serving of a volume for an attachment. `created`: a failure removes the attachment; `before`: the
     status to which it returns the volume; `complete`: success makes it `in-use`. Raises Conflict."""
+    transport = wish.transport or deps.settings.engine.transport
+    others = connected_others(tx, attachment)
+    if others:
+        known = (others[0].connection_info or {})["data"]["transport"]
+        if wish.transport not in (None, known):
+            raise Conflict(f"Volume {volume.id} is served over {known} to another attachment; ask for that.")
+        transport = known
     work = {
         "attachment_id": attachment.id,
-        "transport": wish.transport or deps.settings.engine.transport,
-        "read_only": attachment.mode == "ro",
+        "transport": transport,
+        # Served once, it is served as the one who may do most needs it.
+        "read_only": volume.readonly if volume.multiattach else attachment.mode == "ro",
+        "others": bool(others),
         "created": created,
         "before": before,
         "complete": complete,
@@ -127,7 +138,7 @@ def find_connecting(tx: Tx, attachment: Attachment, wish: Wish) -> Pending | Non
     """Return what an earlier request has done, or is doing, for the same wish; None if nothing.
     Raises Conflict if the attachment is connected in another way or to somebody else."""
     running = claimant(tx, "volume", attachment.volume_id)
-    connecting = running if running is not None and running.kind == "connect_volume" else None
+    connecting = running if _is_about(running, "connect_volume", attachment) else None
     if attachment.connection_info is None and connecting is None:
         return None
     of = f"Attachment {attachment.id} of volume {attachment.volume_id}"
@@ -148,8 +159,9 @@ def begin_disconnecting(
     """Queue the end of a connection, and of the attachment unless `move` is None. `move` is tried on the volume; one in
     a status where it has no place (a failed extension, say) keeps that. Raises Conflict."""
     running = claimant(tx, "volume", volume.id)
-    if running is not None and running.kind == "disconnect_volume" and (running.input["end"] or move is None):
-        return Pending(attachment.id, running.id), None
+    disconnecting = running if _is_about(running, "disconnect_volume", attachment) else None
+    if disconnecting is not None and (disconnecting.input["end"] or move is None):
+        return Pending(attachment.id, disconnecting.id), None
     now = deps.clock()
     move_attachment(tx, attachment.id, AttachmentMoves.disconnect, now)
     work = {
@@ -158,6 +170,7 @@ def begin_disconnecting(
         "before": "attached" if attachment.status == "detaching" else attachment.status,
         "end": move is not None,
         "volume_moved": move is not None and try_move(tx, volume.id, move, now),
+        "others": bool(connected_others(tx, attachment)),
     }
     operation = queue_volume_work(tx, deps, caller, "disconnect_volume", volume, work, now)
     return Pending(attachment.id, operation.id), operation
@@ -168,7 +181,8 @@ def end_attachment(
 ) -> tuple[Pending, Operation | None]:
     """End an attachment in whatever status it and its volume are. Raises Conflict."""
     if delete_reserved_row(tx, attachment.id):
-        try_move(tx, volume.id, VolumeMoves.unreserve_attachment, deps.clock())
+        left = [one.status for one in attachments_of_one(tx, volume.id)]
+        try_move(tx, volume.id, rest(VolumeMoves.unreserve_attachment, left), deps.clock())
         return Pending(None, None), None
     return begin_disconnecting(tx, deps, caller, volume, attachment, VolumeMoves.disconnect)
 
@@ -182,9 +196,30 @@ def try_move(tx: Tx, volume_id: str, move: Move, now: datetime) -> bool:
     return True
 
 
-def only_attachment(tx: Tx, volume_id: str) -> Attachment | None:
-    """Return the attachment of a volume, which has at most one."""
-    return next(iter(attachments_of_one(tx, volume_id)), None)
+def connected_others(tx: Tx, attachment: Attachment) -> list[Attachment]:
+    """Return the other attachments of the same volume that it is served to."""
+    others = attachments_of_one(tx, attachment.volume_id)
+    return [one for one in others if one.id != attachment.id and one.connection_info is not None]
+
+
+def _is_about(running: Operation | None, kind: str, attachment: Attachment) -> bool:
+    return running is not None and running.kind == kind and running.input["attachment_id"] == attachment.id
+
+
+async def in_turn(deps: Deps, volume_id: str, attachment_id: str | None, go: Callable[[], Awaitable[R]]) -> R:
+    """Do what needs the volume for one attachment; while an operation has it for another one, wait for that.
+    Raises Conflict if it does not end, or if only one may attach the volume."""
+    while True:
+        try:
+            return await go()
+        except Conflict:
+            running = deps.db.read_now(claimant, "volume", volume_id)
+            if running is None or running.kind not in TAKING_TURNS or running.input["attachment_id"] == attachment_id:
+                raise
+            if not deps.db.read_now(find_volume, volume_id).multiattach:
+                raise
+            if await deps.bell.finished(running.id, deps.settings.server.wait_seconds) is None:
+                raise
 
 
 def note_consumer(tx: Tx, attachment: Attachment, volume: Volume, wish: Wish) -> Attachment:

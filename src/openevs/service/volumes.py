@@ -65,8 +65,6 @@ def _check_place(deps: Deps, new: NewVolume) -> None:
         raise InvalidInput(
             "volume_type", f"there is no type {new.volume_type!r}; the only one is {deps.volume_type!r}.", "EVS.1020"
         )
-    if new.multiattach:
-        raise InvalidInput("multiattach", "this service attaches a volume to one server at a time.", "EVS.1054")
 
 
 def _accept_volume(tx: Tx, deps: Deps, caller: Caller, new: NewVolume) -> tuple[Volume, Operation]:
@@ -89,7 +87,7 @@ def _accept_volume(tx: Tx, deps: Deps, caller: Caller, new: NewVolume) -> tuple[
         availability_zone=deps.settings.api.availability_zone,
         bootable=False,
         readonly=False,
-        multiattach=False,
+        multiattach=new.multiattach,
         metadata={key: str(value) for key, value in new.metadata.items()},
         snapshot_id=None if new.snapshot_id is None else SnapshotId(new.snapshot_id),
         source_volid=None if new.source_volid is None else VolumeId(new.source_volid),

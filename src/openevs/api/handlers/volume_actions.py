@@ -118,6 +118,11 @@ async def _move(move: Move, call: Call, content: Any) -> Reply:
     return Reply()
 
 
+async def _reserve(call: Call, content: Any) -> Reply:
+    await attaching.reserve(call.deps, call.caller, _volume_id(call))
+    return Reply()
+
+
 async def _unreserve(call: Call, content: Any) -> Reply:
     await attaching.unreserve(call.deps, call.caller, _volume_id(call))
     return Reply()
@@ -156,9 +161,9 @@ async def _initialize_connection(call: Call, content: Any) -> Reply:
 
 
 async def _terminate_connection(call: Call, content: Any) -> Reply:
-    if content is not None:
-        parse(call, "os-terminate_connection", OldConnector)
-    await attaching.terminate_connection(call.deps, call.caller, _volume_id(call))
+    connector = None if content is None else parse(call, "os-terminate_connection", OldConnector).connector
+    host = connector.get("host") if isinstance(connector, dict) else connector
+    await attaching.terminate_connection(call.deps, call.caller, _volume_id(call), host)
     return Reply()
 
 
@@ -198,7 +203,7 @@ async def _reset_status(call: Call, content: Any) -> Reply:
         if not attachments:
             raise InvalidInput("attach_status", f"volume {volume.id} has no attachment, so it cannot be attached.")
     elif body.attach_status is not None:
-        await attaching.forget_attachment(call.deps, call.caller, _volume_id(call))
+        await attaching.forget_attachments(call.deps, call.caller, _volume_id(call))
     if body.status is not None:
         await service.reset_volume_status(call.deps, call.caller, _volume_id(call), body.status.lower())
     else:
@@ -244,7 +249,7 @@ _NO_REPORT: Final = _refused("no server reports extensions back; an extension en
 
 VOLUME_ACTIONS: Final = {
     "os-extend": Action(_extend, "volume:extend"),
-    "os-reserve": Action(partial(_move, VolumeMoves.reserve), "volume_extension:volume_actions:reserve"),
+    "os-reserve": Action(_reserve, "volume_extension:volume_actions:reserve"),
     "os-unreserve": Action(_unreserve, "volume_extension:volume_actions:unreserve"),
     "os-begin_detaching": Action(
         partial(_move, VolumeMoves.begin_detaching), "volume_extension:volume_actions:begin_detaching"

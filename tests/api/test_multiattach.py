@@ -1,0 +1,229 @@
+"""Volumes that several may attach: one export, several attachments, and the status that they make together."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from openevs.engine.nbd import NbdClient, NbdError
+from openevs.testing.application import Client, Running, running
+from openevs.testing.exporting import ExportingMemoryEngine, ExportingMemoryStorage
+from openevs.testing.faulty import Faults, faulty
+
+ATTACHMENTS = "/v3/{p}/attachments"
+Work = Callable[[Running, Client, Faults], Awaitable[None]]
+
+
+def at_work(folder: Path, work: Work, version: str = "3.71") -> None:
+    async def main() -> None:
+        faults = Faults()
+        engine = faulty(ExportingMemoryEngine(ExportingMemoryStorage(folder)), faults)
+        async with running(folder, engine) as run:
+            client = await run.client()
+            client.version = version
+            await work(run, client, faults)
+
+    asyncio.run(main())
+
+
+def fault(reply: Any) -> tuple[int, str]:
+    ((name, detail),) = reply.json().items()
+    assert detail["code"] == reply.status_code
+    return reply.status_code, name
+
+
+async def attach(
+    client: Client, volume_id: str, host: str, mode: str | None = None, **connector: str
+) -> dict[str, Any]:
+    body = {"volume_uuid": volume_id, "connector": {"host": host}, "mode": mode}
+    reply = await client.call("POST", ATTACHMENTS, {"attachment": body})
+    assert reply.status_code == 200, reply.text
+    made: dict[str, Any] = reply.json()["attachment"]
+    done = await client.call("POST", f"{ATTACHMENTS}/{made['id']}/action", {"os-complete": {}})
+    assert done.status_code == 204, done.text
+    return made
+
+
+async def end(client: Client, attachment: dict[str, Any]) -> list[str]:
+    reply = await client.call("DELETE", f"{ATTACHMENTS}/{attachment['id']}")
+    assert reply.status_code == 200, reply.text
+    return [one["id"] for one in reply.json()["attachments"]]
+
+
+async def status(client: Client, volume_id: str) -> str:
+    return str((await client.get(f"/v3/{{p}}/volumes/{volume_id}"))["volume"]["status"])
+
+
+async def read(attachment: dict[str, Any]) -> bytes:
+    async with await NbdClient.connect(attachment["connection_info"]["uri"]) as nbd:
+        return await nbd.read(0, 512)
+
+
+async def write(attachment: dict[str, Any], data: bytes) -> None:
+    async with await NbdClient.connect(attachment["connection_info"]["uri"]) as nbd:
+        await nbd.write(0, data.ljust(512), fua=True)
+
+
+async def act(client: Client, volume_id: str, action: str, content: Any = None) -> Any:
+    return await client.call("POST", f"/v3/{{p}}/volumes/{volume_id}/action", {action: content})
+
+
+def test_two_attach_one_volume_and_see_each_others_bytes(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client, faults: Faults) -> None:
+        volume = await client.volume(multiattach=True)
+        assert volume["multiattach"] is True
+        first = await attach(client, volume["id"], "one")
+        second = await attach(client, volume["id"], "two")
+        assert first["connection_info"]["uri"] == second["connection_info"]["uri"]
+        await write(first, b"shared")
+        assert (await read(second)).startswith(b"shared")
+        shown = (await client.get(f"/v3/{{p}}/volumes/{volume['id']}"))["volume"]
+        assert shown["status"] == "in-use"
+        assert {one["host_name"] for one in shown["attachments"]} == {"one", "two"}
+
+        assert await end(client, first) == [second["id"]]
+        assert await status(client, volume["id"]) == "in-use"
+        assert (await read(second)).startswith(b"shared")
+        assert await end(client, second) == []
+        assert await status(client, volume["id"]) == "available"
+        with pytest.raises((NbdError, OSError)):
+            await read(second)
+
+    at_work(tmp_path, work)
+
+
+def test_one_that_is_not_shared_is_attached_once(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client, faults: Faults) -> None:
+        volume = await client.volume()
+        first = await attach(client, volume["id"], "one")
+        body = {"attachment": {"volume_uuid": volume["id"], "connector": {"host": "two"}}}
+        assert fault(await client.call("POST", ATTACHMENTS, body)) == (400, "badRequest")
+        await end(client, first)
+
+    at_work(tmp_path, work)
+
+
+def test_who_asks_to_read_only_is_told_so(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client, faults: Faults) -> None:
+        volume = await client.volume(multiattach=True)
+        reader = await attach(client, volume["id"], "one", "ro")
+        writer = await attach(client, volume["id"], "two")
+        modes = [one["connection_info"]["access_mode"] for one in (reader, writer)]
+        assert modes == ["ro", "rw"]
+        await write(writer, b"written")
+        assert (await read(reader)).startswith(b"written")
+        for attachment in (writer, reader):
+            await end(client, attachment)
+        # A volume that is read-only itself can be written to by nobody.
+        assert (await act(client, volume["id"], "os-update_readonly_flag", {"readonly": True})).status_code == 202
+        only = await attach(client, volume["id"], "three")
+        assert only["connection_info"]["access_mode"] == "ro"
+        with pytest.raises(NbdError):
+            await write(only, b"no")
+        await end(client, only)
+
+    at_work(tmp_path, work)
+
+
+def test_reserving_more_and_the_status_that_is_left(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client, faults: Faults) -> None:
+        volume_id = (await client.volume(multiattach=True))["id"]
+        first = await attach(client, volume_id, "one")
+        body = {"attachment": {"volume_uuid": volume_id}}
+        reserved = (await client.call("POST", ATTACHMENTS, body)).json()["attachment"]
+        assert await status(client, volume_id) == "reserved"
+        assert fault(await client.call("POST", ATTACHMENTS, body)) == (400, "badRequest")
+        assert await end(client, reserved) == [first["id"]]
+        assert await status(client, volume_id) == "in-use"
+
+        reserved = (await client.call("POST", ATTACHMENTS, body)).json()["attachment"]
+        assert await end(client, first) == [reserved["id"]]
+        assert await status(client, volume_id) == "reserved"
+        one = f"{ATTACHMENTS}/{reserved['id']}"
+        put = await client.call("PUT", one, {"attachment": {"connector": {"host": "two"}}})
+        assert put.status_code == 200, put.text
+        assert await status(client, volume_id) == "attaching"
+        assert await end(client, reserved) == []
+        assert await status(client, volume_id) == "available"
+
+    at_work(tmp_path, work)
+
+
+def test_a_second_that_cannot_be_connected_leaves_the_first(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client, faults: Faults) -> None:
+        volume_id = (await client.volume(multiattach=True))["id"]
+        first = await attach(client, volume_id, "one")
+        body = {"attachment": {"volume_uuid": volume_id, "connector": {"host": "two", "transport": "tcp"}}}
+        assert fault(await client.call("POST", ATTACHMENTS, body)) == (409, "conflictingRequest")
+        assert await status(client, volume_id) == "in-use"
+        assert len((await client.get(ATTACHMENTS))["attachments"]) == 1
+        await write(first, b"still here")
+        await end(client, first)
+
+    at_work(tmp_path, work)
+
+
+def test_many_at_once_take_turns(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client, faults: Faults) -> None:
+        volume_id = (await client.volume(multiattach=True))["id"]
+        attached = [await attach(client, volume_id, f"host-{number}") for number in range(5)]
+        left = await asyncio.gather(*(end(client, attachment) for attachment in attached))
+        assert [] in left
+        assert await status(client, volume_id) == "available"
+        assert set(await run.app.engine.list_exports()) == set()  # type: ignore[attr-defined]
+
+    at_work(tmp_path, work)
+
+
+def test_the_older_actions(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client, faults: Faults) -> None:
+        volume_id = (await client.volume(multiattach=True))["id"]
+        uris = []
+        for host in ("one", "two"):
+            assert (await act(client, volume_id, "os-reserve")).status_code == 202
+            connector = {"connector": {"host": host}}
+            for _ in range(2):  # a repeat finds the same
+                made = await act(client, volume_id, "os-initialize_connection", connector)
+                uris.append(made.json()["connection_info"]["data"]["uri"])
+            mounted = {"mountpoint": "/dev/vdb", "host_name": host}
+            assert (await act(client, volume_id, "os-attach", mounted)).status_code == 202
+            assert await status(client, volume_id) == "in-use"
+        assert len(set(uris)) == 1
+        shown = (await client.get(f"/v3/{{p}}/volumes/{volume_id}"))["volume"]["attachments"]
+        ids = {one["host_name"]: one["attachment_id"] for one in shown}
+        assert ids.keys() == {"one", "two"}
+        assert (await act(client, volume_id, "os-reserve")).status_code == 202
+        assert (await act(client, volume_id, "os-unreserve")).status_code == 202
+        assert await status(client, volume_id) == "in-use"
+
+        assert fault(await act(client, volume_id, "os-detach", {})) == (400, "badRequest")
+        assert fault(await act(client, volume_id, "os-terminate_connection", {})) == (400, "badRequest")
+        assert (await act(client, volume_id, "os-begin_detaching")).status_code == 202
+        ended = await act(client, volume_id, "os-terminate_connection", {"connector": {"host": "one"}})
+        assert ended.status_code == 202, ended.text
+        assert (await act(client, volume_id, "os-detach", {"attachment_id": ids["one"]})).status_code == 202
+        assert await status(client, volume_id) == "in-use"
+        assert volume_id in await run.app.engine.list_exports()  # type: ignore[attr-defined]
+        admin = await run.client("admin", project=run.made.demo_project)
+        forced = await act(admin, volume_id, "os-force_detach", {"attachment_id": ids["two"]})
+        assert forced.status_code == 202, forced.text
+        assert await status(client, volume_id) == "available"
+        assert volume_id not in await run.app.engine.list_exports()  # type: ignore[attr-defined]
+
+    at_work(tmp_path, work)
+
+
+def test_an_operator_ends_them_all(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client, faults: Faults) -> None:
+        volume_id = (await client.volume(multiattach=True))["id"]
+        for host in ("one", "two", "three"):
+            await attach(client, volume_id, host)
+        assert fault(await client.call("DELETE", f"/v3/{{p}}/volumes/{volume_id}")) == (400, "badRequest")
+        admin = await run.client("admin", project=run.made.demo_project)
+        assert (await act(admin, volume_id, "os-reset_status", {"attach_status": "detached"})).status_code == 202
+        assert (await client.get(ATTACHMENTS))["attachments"] == []
+        assert await status(client, volume_id) == "available"
+
+    at_work(tmp_path, work)
