@@ -272,7 +272,7 @@ def test_a_crash_anywhere(prepared: Prepared, short_folder: Path, scenario: Scen
     points = asyncio.run(
         crash_everywhere(prepared(scenario), short_folder, scenario, when, lambda: KINDS, scenario.succeeded)
     )
-    assert points >= 3, "the request's commit, an engine call, the end's commit"
+    assert points >= 2, "the request's commit, the end's commit, and nearly always an engine call between them"
 
 
 @each_scenario
@@ -288,4 +288,4 @@ def test_a_crash_anywhere_in_what_fails(prepared: Prepared, short_folder: Path, 
         await (scenario.failed if (await stage.last_operation()).state == "failed" else scenario.succeeded)(stage)
 
     points = asyncio.run(crash_everywhere(prepared(scenario), short_folder, scenario, when, alter, end))
-    assert points >= 2  # accepting and closing, and what is done between them
+    assert points >= 2
