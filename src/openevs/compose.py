@@ -24,9 +24,10 @@ from openevs.engine.errors import EngineError
 from openevs.engine.memory import MemoryEngine
 from openevs.engine.port import Engine
 from openevs.engine.wrap import limited, measured
-from openevs.identity.bootstrap import Bootstrap, bootstrap
+from openevs.identity.bootstrap import NOTHING, Bootstrap, bootstrap
 from openevs.identity.credentials import move_credentials, write_credentials
 from openevs.identity.embedded import EmbeddedIdentity
+from openevs.identity.keystone import KeystoneVerifier
 from openevs.observe.metrics import Metrics
 from openevs.operations.admission import admit_pool
 from openevs.operations.catalog import KINDS
@@ -126,6 +127,7 @@ class Application:
             measured(engine or build_engine(settings), self.metrics.engine_call), settings.engine.call_timeout_seconds
         )
         self.identity = EmbeddedIdentity(self.db, settings.identity, clock)
+        self.keystone = KeystoneVerifier(settings.identity, clock) if settings.identity.kind == "keystone" else None
         self.runner = Runner(self.db, self.engine, kinds, clock, node, settings.operations, self.metrics.operation)
         self.sweeper = Sweeper(self.db, self.engine, clock, settings)
         self._sweeping: asyncio.Task[None] | None = None
@@ -141,10 +143,12 @@ class Application:
             engine_version=self.engine.describe().version,
             storage=lambda: self.sweeper.storage,
         )
-        routes = [*ROUTES, *health_routes(self.not_ready, self.metrics.render)]
+        # An external Keystone has these paths at an address of its own.
+        served = [route for route in ROUTES if self.keystone is None or route.family != "iam"]
+        routes = [*served, *health_routes(self.not_ready, self.metrics.render)]
         routes.append(openapi_route(routes[:]))
         self._open = False
-        self.asgi = Endpoint(build_tree(routes), self.deps, self.identity, self.metrics.request)
+        self.asgi = Endpoint(build_tree(routes), self.deps, self.identity, self.metrics.request, self.keystone)
 
     async def start(self, base_url: str) -> Bootstrap:
         """Make ready to answer. The first start makes an administrator and a project, and writes their credentials.
@@ -157,8 +161,8 @@ class Application:
         def keep(made: Bootstrap) -> None:
             write_credentials(self.settings.data_folder, base_url, self.settings.api.region, made)
 
-        made = await bootstrap(self.db, self.settings.identity, self.clock, keep)
-        if not made.is_new:
+        made = await bootstrap(self.db, self.settings.identity, self.clock, keep) if self.keystone is None else NOTHING
+        if self.keystone is None and not made.is_new:
             move_credentials(self.settings.data_folder, base_url)
         await self.sweeper.look()
         await self.runner.start()
@@ -195,6 +199,8 @@ class Application:
             log.warning("engine_close_failed", reason=error.reason)
         await self.vault.close()
         self.identity.close()
+        if self.keystone is not None:
+            self.keystone.close()
         self.db.close()
         self._folder_lock.close()
 

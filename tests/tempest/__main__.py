@@ -8,20 +8,21 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from openevs.demo.service import Service
+from tests.environments import install
 from tests.tempest import outcomes
-from tests.tempest.cloud import cloud_of, make_accounts
+from tests.tempest.cloud import BACKENDS, cloud_of, make_accounts
 from tests.tempest.configuration import MODES, write
-from tests.tempest.environment import install
 from tests.tempest.expectations import judge, read_expected, table, write_expected
 from tests.tempest.outcomes import Outcome, area_of
 
 TESTS: Final = r"^(tempest\.api\.volume|cinder_tempest_plugin\.api)\."
+REQUIREMENTS: Final = Path(__file__).parent / "requirements.txt"
 WORKERS: Final = 2
+SETTINGS: Final = {"ENGINE_BACKENDS": ",".join(BACKENDS)}
 
 
 def main() -> int:
@@ -45,12 +46,12 @@ def main() -> int:
     return status
 
 
-def run(mode: str, tests: str, settings: Mapping[str, str] | None = None, *, keep: bool = False) -> list[Outcome]:
+def run(mode: str, tests: str, *, keep: bool = False) -> list[Outcome]:
     """Start a service, let Tempest at it, and return what came out."""
-    environment = install()
+    environment = install("tempest", REQUIREMENTS)
     folder = Path(tempfile.mkdtemp(prefix="evs-"))
     try:
-        with Service(folder / "data", settings) as service:
+        with Service(folder / "data", SETTINGS) as service:
             cloud = cloud_of(service)
             accounts = make_accounts(cloud) if mode == "preprovisioned" else []
             config = write(folder, environment, cloud, mode, accounts)

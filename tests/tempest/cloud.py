@@ -12,6 +12,8 @@ from openevs.demo.service import Service
 PROJECTS: Final = 8
 """Each of two workers uses two at a time: there are always some that nobody uses."""
 ADMINS: Final = 4
+BACKENDS: Final = ("layers", "layers-2")
+"""Names under which the service offers its pool: some tests choose between backends."""
 
 
 class Account(NamedTuple):
@@ -29,7 +31,7 @@ class Cloud(NamedTuple):
     auth_url: str
     admin: Account
     region: str = "RegionOne"
-    backends: tuple[str, ...] = ("layers", "layers-2")
+    backends: tuple[str, ...] = BACKENDS
     manage_volume_ref: tuple[str, str] = ("source-name", "volume-%s")
     manage_snapshot_ref: tuple[str, str] = ("source-name", "_snapshot-%s")
 

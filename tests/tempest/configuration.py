@@ -7,6 +7,7 @@ from typing import Final
 
 import yaml
 
+from tests.environments import site_packages
 from tests.tempest.cloud import Account, Cloud
 
 MODES: Final = ("preprovisioned", "dynamic")
@@ -31,7 +32,7 @@ def write(folder: Path, environment: Path, cloud: Cloud, mode: str, accounts: It
     config = folder / "tempest.conf"
     with config.open("w") as file:
         parser.write(file)
-    packages = next((environment / "lib").glob("python3*")) / "site-packages"
+    packages = site_packages(environment)
     (folder / ".stestr.conf").write_text(
         "[DEFAULT]\n"
         f"test_path={packages}/tempest/test_discover\n"

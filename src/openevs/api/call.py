@@ -12,6 +12,8 @@ from openevs.identity.port import Grant
 from openevs.service.deps import Deps
 
 VERSION_HEADER: Final = "openstack-api-version"
+OWN: Final = "openevs"
+"""What a client calls our own fields in that header."""
 Version = tuple[int, int]
 """A microversion: (3, 40)."""
 
@@ -63,16 +65,12 @@ class Call:
         return self.version >= (3, minor)
 
     @property
-    def names_version(self) -> bool:
-        """Say whether the client has asked for a microversion, and so expects exactly what belongs to it."""
-        return VERSION_HEADER in self.headers
-
-    @property
     def shows_own(self) -> bool:
-        """Say whether fields that only OpenEVS has are shown: to clients that name no microversion, which expect
-        nothing in particular, and to those that ask for them by name in the same header (`volume 3.44, openevs 1`)."""
-        asked = self.headers.get(VERSION_HEADER)
-        return asked is None or any(entry.split()[:1] == ["openevs"] for entry in asked.lower().split(","))
+        """Say whether fields that only OpenEVS has are shown. On native v3 they are to those that ask for them in the
+        header that names the microversion, `volume 3.44, openevs 1`: strict clients count the fields of an answer."""
+        if self.api != "v3" or self.family != "native":
+            return True
+        return any(entry.split()[:1] == [OWN] for entry in self.headers.get(VERSION_HEADER, "").lower().split(","))
 
     @property
     def strict(self) -> bool:

@@ -69,8 +69,8 @@ CHOICES: Final = (
     (
         "fields that only OpenEVS has (`openevs:…`), and `user_id` of a snapshot",
         (
-            "native: shown to requests that name no microversion; to one that does, `user_id` from 3.41 on and the "
-            "others if it asks for them too: `OpenStack-API-Version: volume 3.44, openevs 1`"
+            "native v3: `user_id` from 3.41 on, as in Cinder; the others to those that ask for them: "
+            "`OpenStack-API-Version: volume 3.44, openevs 1`"
         ),
     ),
     ("a native path that ends with a slash", "404: a resource whose id is empty"),

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from starlette.datastructures import Headers
 
-from openevs.api.call import Call, Reply, Route, Version
+from openevs.api.call import OWN, Call, Reply, Route, Version
 from openevs.api.faults import HttpRefusal
 
 LOWEST: Final[Version] = (3, 0)
@@ -21,6 +21,8 @@ def negotiate(headers: Headers) -> Version:
         return LOWEST
     entries = [entry.split() for entry in wish.split(",")]
     texts = [entry[1] for entry in entries if len(entry) == 2 and entry[0].lower() in SERVICES]
+    if not texts and any(entry[:1] == [OWN] for entry in entries):
+        return LOWEST
     if not texts:
         raise HttpRefusal(400, f"Invalid input for {HEADER}: {wish[:64]!r} names no version of the volume service.")
     if texts[0] == "latest":

@@ -16,7 +16,7 @@ force and where each value came from. A name that does not exist is an error tha
 SECRET_SETTINGS = frozenset({("data", "database_url")})
 """Settings that may hold a password; only the part that does is masked."""
 
-WHOLLY_SECRET = frozenset({("backups", "s3_secret_key")})
+WHOLLY_SECRET = frozenset({("backups", "s3_secret_key"), ("identity", "keystone_password")})
 
 
 def render(settings: Settings, origins: Origins) -> str:

@@ -48,6 +48,10 @@ class Bootstrap(NamedTuple):
         return f"Bootstrap(is_new={self.is_new}, demo_project_id={self.demo_project_id!r})"
 
 
+NOTHING: Final = Bootstrap("", "", "", None, None, None)
+"""Where identity is an external Keystone's, there is nothing to make."""
+
+
 class _Made(NamedTuple):
     roles: list[Role]
     projects: list[Project]

@@ -1,8 +1,8 @@
-"""Grants of tokens that were verified a moment ago."""
+"""What tokens were found to stand for a moment ago."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from openevs.identity.port import Grant
 
@@ -11,32 +11,40 @@ MOST_AGE: Final = timedelta(seconds=5)
 """How long another process's revocation may go unseen here; changes made in this process are seen at once."""
 
 
+class Answer(NamedTuple):
+    """What was found; None: the token is not valid."""
+
+    grant: Grant | None
+
+
 class GrantCache:
     """Bounded in number and in age; the oldest makes room for the newest."""
 
-    def __init__(self, clock: Callable[[], datetime]) -> None:
+    def __init__(self, clock: Callable[[], datetime], most_age: timedelta = MOST_AGE) -> None:
         self._clock = clock
-        self._entries: dict[str, tuple[datetime, Grant]] = {}
+        self._most_age = most_age
+        self._entries: dict[str, tuple[datetime, Answer]] = {}
 
-    def get(self, digest: str) -> Grant | None:
-        """Return the grant of a token's digest if it was kept lately and has not expired."""
+    def get(self, digest: str) -> Answer | None:
+        """Return what a token's digest was found to stand for if that was lately, and it has not expired."""
         entry = self._entries.get(digest)
         if entry is None:
             return None
-        kept_at, grant = entry
+        kept_at, answer = entry
         now = self._clock()
         # An age below zero means that the clock was set back: how old the entry is, nobody knows then.
-        if timedelta(0) <= now - kept_at < MOST_AGE and now < grant.expires_at:
-            return grant
+        fresh = timedelta(0) <= now - kept_at < self._most_age
+        if fresh and (answer.grant is None or now < answer.grant.expires_at):
+            return answer
         del self._entries[digest]
         return None
 
-    def put(self, digest: str, grant: Grant) -> None:
-        """Keep what was just read from the database."""
+    def put(self, digest: str, grant: Grant | None, found_at: datetime | None = None) -> None:
+        """Keep what was found just now, or at `found_at` for an answer that took its time."""
         self._entries.pop(digest, None)
         if len(self._entries) >= MOST_ENTRIES:
             del self._entries[next(iter(self._entries))]
-        self._entries[digest] = (self._clock(), grant)
+        self._entries[digest] = (found_at or self._clock(), Answer(grant))
 
     def clear(self) -> None:
         """Forget everything: something that grants rest on has changed."""

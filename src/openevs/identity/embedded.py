@@ -46,13 +46,14 @@ class EmbeddedIdentity:
         if not _TOKEN.fullmatch(token):
             return None
         digest = digest_of(token)
-        grant = self._cache.get(digest)
-        if grant is None:
-            # No await between the read and the put: a change that is made meanwhile clears the cache after both.
-            facts = self.db.read_now(find_token, digest)
-            grant = None if facts is None else grant_of(facts, self.clock())
-            if grant is not None:
-                self._cache.put(digest, grant)
+        known = self._cache.get(digest)
+        if known is not None:
+            return known.grant
+        # No await between the read and the put: a change that is made meanwhile clears the cache after both.
+        facts = self.db.read_now(find_token, digest)
+        grant = None if facts is None else grant_of(facts, self.clock())
+        if grant is not None:
+            self._cache.put(digest, grant)
         return grant
 
     async def change(self, fn: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -47,8 +47,8 @@ class Client:
     async def call(self, method: str, path: str, body: Any = None, **headers: str) -> httpx.Response:
         """Send one request. `{p}` in the path stands for the project; header names are written with underscores."""
         sent = {"X-Auth-Token": self.token, **self.headers}
-        if self.version is not None:
-            sent["OpenStack-API-Version"] = f"volume {self.version}, openevs 1"
+        wanted = "openevs 1" if self.version is None else f"volume {self.version}, openevs 1"
+        sent["OpenStack-API-Version"] = wanted
         sent |= {name.replace("_", "-"): value for name, value in headers.items()}
         content = None
         if body is not None:

@@ -78,12 +78,11 @@ def cloud_list_item(snapshot: Snapshot) -> dict[str, Any]:
 def native_detail(call: Call, snapshot: Snapshot) -> dict[str, Any]:
     """Return what native show and detail show, by API and microversion.
 
-    `user_id` stands on every v3 detail answer of EVS, whose clients name no microversion; to those that name one it
-    is shown from 3.41 on, as in Cinder."""
+    `user_id` stands on every v3 detail answer of EVS, in Cinder's from 3.41 on, and a strict client of that minds."""
     view = snapshot_detail(snapshot) if call.shows_own else _extended(snapshot)
     if call.api == "v3":
         minor = call.version[1]
-        if minor >= 41 or not call.names_version:
+        if minor >= 41:
             view["user_id"] = snapshot.user_id
         if minor >= 14:
             view["group_snapshot_id"] = None
