@@ -169,6 +169,23 @@ def test_the_default_class_is_the_default_of_projects(tmp_path: Path) -> None:
     at_work(tmp_path, work)
 
 
+def test_one_volume_has_a_limit_too(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client, admin: Client) -> None:
+        own = f"/v3/{{p}}/os-quota-sets/{client.project_id}"
+        await admin.call("PUT", own, {"quota_set": {"per_volume_gigabytes": 2}})
+        volume = await client.volume(2)
+        for reply in (
+            await client.call("POST", "/v3/{p}/volumes", {"volume": {"size": 3}}),
+            await client.call("POST", f"/v3/{{p}}/volumes/{volume['id']}/action", {"os-extend": {"new_size": 3}}),
+        ):
+            assert fault(reply) == (413, "overLimit")
+            assert "per_volume_gigabytes" in reply.json()["overLimit"]["message"]
+        await admin.call("DELETE", own)
+        await client.volume(3)
+
+    at_work(tmp_path, work)
+
+
 def test_limits_of_another_project(tmp_path: Path) -> None:
     async def work(run: Running, client: Client, admin: Client) -> None:
         await client.volume(2)

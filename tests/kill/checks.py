@@ -122,6 +122,18 @@ def _size(volume: Vol, row: Mapping[str, Any]) -> list[str]:
     return []
 
 
+async def settle_transfers(client: HttpClient) -> list[str]:
+    """Take back the offers that a client was cut off from: no volume is held by one that is not listed."""
+    for transfer in (await client.get("volume-transfers"))["transfers"]:
+        await client.call("DELETE", f"volume-transfers/{transfer['id']}")
+    volumes, _ = await list_all(client)
+    return [f"volume {one} awaits a transfer that is not there" for one, row in volumes.items() if _offered(row)]
+
+
+def _offered(row: Mapping[str, Any]) -> bool:
+    return bool(row["status"] == "awaiting-transfer")
+
+
 async def settle_attachments(client: HttpClient, world: World, volumes: Rows) -> list[str]:
     """End attaching and detaching that a client was cut off from: what it can always do is delete the attachment."""
     wrong = []

@@ -59,6 +59,7 @@ class Client(Protocol):
     async def put_back(self, volume_id: str, snapshot_id: str) -> Answer: ...
     async def attach(self, volume_id: str) -> Answer: ...
     async def detach(self, volume_id: str, attachment_id: str) -> Answer: ...
+    async def transfer(self, volume_id: str, *, accept: bool) -> Answer: ...
 
 
 Sent = Callable[[], None]
@@ -151,6 +152,16 @@ class HttpClient:
             attachment_id = found.body["attachments"][0]["id"]
         return await self.call("DELETE", f"attachments/{attachment_id}")
 
+    async def transfer(self, volume_id: str, *, accept: bool) -> Answer:
+        body = {"transfer": {"volume_id": volume_id}}
+        made = _inner(await self.call("POST", "volume-transfers", body), "transfer")
+        if not made.accepted:
+            return made
+        one = f"volume-transfers/{made.body['id']}"
+        if accept:
+            return await self.call("POST", f"{one}/accept", {"accept": {"auth_key": made.body["auth_key"]}})
+        return await self.call("DELETE", one)
+
 
 class CinderClient:
     """python-cinderclient, as a script would use it: actions to attach, `revert` to put back."""
@@ -223,6 +234,14 @@ class CinderClient:
             return ended
         detached = await self._do(lambda: self._api.volumes.detach(volume_id))
         return detached if detached.accepted else Answer(None, detached.body)
+
+    async def transfer(self, volume_id: str, *, accept: bool) -> Answer:
+        made = await self._do(lambda: self._api.transfers.create(volume_id))
+        if not made.accepted:
+            return made
+        if accept:
+            return await self._do(lambda: self._api.transfers.accept(made.body.id, made.body.auth_key))
+        return await self._do(lambda: self._api.transfers.delete(made.body.id))
 
 
 @dataclass(frozen=True)

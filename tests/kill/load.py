@@ -69,6 +69,7 @@ class Load:
             "detach": (4, self._detach),
             "extend": (3, self._extend),
             "put back": (5, self._put_back),
+            "transfer": (3, self._transfer),
             "delete snapshot": (6, self._delete_snapshot),
             "delete volume": (4, self._delete_volume),
         }
@@ -199,6 +200,15 @@ class Load:
             volume.slots = dict(snapshot.slots)
         elif not answer.unknown:
             volume.slots = before
+
+    async def _transfer(self, client: Client) -> None:
+        """Offer a volume, and accept it into the same project or take it back: its bytes are what they were."""
+        volume = self._pick([one for one in self.world.live_volumes() if not one.uri and not one.busy])
+        if volume is None:
+            return
+        with volume.kept():
+            answer = await client.transfer(str(volume.id), accept=self._rng.random() < 0.5)
+        self.tally.count("transfer", answer)
 
     # Attachments
 

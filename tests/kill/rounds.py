@@ -188,6 +188,7 @@ class _Run:
         wrong = await checks.until_true(lambda: checks.is_quiet(self.client, folder))
         self.figures.quiet_seconds.append(time.perf_counter() - began)
         await self.load.pause_writers()
+        wrong += await checks.settle_transfers(self.client)
         volumes, snapshots = await checks.list_all(self.client)
         wrong += checks.reconcile(self.world, volumes, snapshots)
         if wrong:

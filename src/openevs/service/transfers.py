@@ -89,7 +89,7 @@ def _accept_transfer(
     owner = {"project_id": caller.project_id, "user_id": caller.user_id}
     volume = move_volume(tx, transfer.volume_id, VolumeMoves.offer_ended, now, also=owner)
     _check_free(tx, volume)
-    _hand_over(tx, deps, caller, transfer, volume_usage(volume.size_gib, volume.volume_type))
+    _hand_over(tx, deps, caller, transfer, volume_usage(volume.size_gib, volume.volume_type), volume.size_gib)
     if not transfer.no_snapshots:
         for snapshot in snapshots_of(tx, volume.id):
             _check_snapshot(snapshot)
@@ -99,9 +99,9 @@ def _accept_transfer(
     return transfer, None
 
 
-def _hand_over(tx: Tx, deps: Deps, caller: Caller, transfer: Transfer, usage: dict[str, int]) -> None:
+def _hand_over(tx: Tx, deps: Deps, caller: Caller, transfer: Transfer, usage: dict[str, int], one_gib: int = 0) -> None:
     give_quota(tx, transfer.project_id, usage)
-    take_quota(tx, caller.project_id, usage, deps.quota_defaults)
+    take_quota(tx, caller.project_id, usage, deps.quota_defaults, one_gib)
 
 
 def _digest(key: str) -> str:

@@ -97,7 +97,7 @@ def _accept_volume(tx: Tx, deps: Deps, caller: Caller, new: NewVolume) -> tuple[
         group_id=None,
         image_metadata={},
     )
-    take_quota(tx, caller.project_id, volume_usage(size_gib, volume.volume_type), deps.quota_defaults)
+    take_quota(tx, caller.project_id, volume_usage(size_gib, volume.volume_type), deps.quota_defaults, size_gib)
     volumes.insert_volume(tx, volume)
     work: dict[str, Any] = {"size_gib": size_gib, "name": new.name or ""}
     if new.snapshot_id is not None:
@@ -272,7 +272,7 @@ def _accept_extension(
     # A copy being made has the size of before, and could not be made of more.
     _check_not_source(tx, volume, [])
     growth = growth_usage(new_size_gib - volume.size_gib, volume.volume_type)
-    take_quota(tx, volume.project_id, growth, deps.quota_defaults)
+    take_quota(tx, volume.project_id, growth, deps.quota_defaults, new_size_gib)
     work = {"old_size_gib": volume.size_gib, "new_size_gib": new_size_gib}
     return volume, queue_volume_work(tx, deps, caller, "extend_volume", volume, work, now)
 

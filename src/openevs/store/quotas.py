@@ -62,9 +62,15 @@ def usage_of(tx: Tx, project_id: str) -> dict[str, int]:
     return {row.resource: row.in_use for row in tx.execute(_USAGE, {"p": project_id})}
 
 
-def take_quota(tx: Tx, project_id: str, usage: Mapping[str, int], defaults: Mapping[str, int]) -> None:
-    """Count `usage` against the project's quotas: all of it, or none: QuotaExceeded is to end the transaction."""
+def take_quota(
+    tx: Tx, project_id: str, usage: Mapping[str, int], defaults: Mapping[str, int], one_gib: int = 0
+) -> None:
+    """Count `usage` against the project's quotas: all of it, or none: QuotaExceeded is to end the transaction.
+    `one_gib`: the size of the one volume that it is for, which has a limit of its own."""
     limits = {**defaults, **limits_of(tx, project_id)}
+    largest = limits.get("per_volume_gigabytes", UNLIMITED)
+    if largest != UNLIMITED and one_gib > largest:
+        raise QuotaExceeded("per_volume_gigabytes", one_gib, 0, largest)
     for resource, by in usage.items():
         _change(tx, project_id, resource, by, limits.get(resource, UNLIMITED))
 
