@@ -85,10 +85,20 @@ def test_services_are_listed_switched_off_and_on(tmp_path: Path) -> None:
 
 def test_freezing_failing_over_and_the_log(tmp_path: Path) -> None:
     async def work(run: Running, client: Client, admin: Client) -> None:
+        volume = await client.volume()
+        snapshot = await client.snapshot(volume["id"])
         assert (await put(admin, "freeze", host="openevs@layers")).status_code == 200
         (shown,) = (await admin.get(f"{SERVICES}?binary=cinder-volume"))["services"]
         assert shown["frozen"] is True
+        for reply in (
+            await client.call("POST", "/v3/{p}/snapshots", {"snapshot": {"volume_id": volume["id"]}}),
+            await client.call("DELETE", f"/v3/{{p}}/snapshots/{snapshot['id']}"),
+            await client.call("DELETE", f"/v3/{{p}}/volumes/{volume['id']}?cascade=true"),
+        ):
+            assert fault(reply) == (400, "badRequest")
+            assert "frozen" in reply.text
         assert (await put(admin, "thaw", host="openevs@layers")).status_code == 200
+        assert (await client.call("DELETE", f"/v3/{{p}}/volumes/{volume['id']}?cascade=true")).status_code == 202
         for action in ("freeze", "thaw"):
             assert fault(await put(admin, action, host="elsewhere")) == (400, "badRequest")
         assert fault(await put(admin, "failover_host", host="openevs@layers")) == (400, "badRequest")

@@ -115,6 +115,16 @@ def test_without_snapshots(tmp_path: Path) -> None:
         assert fault(await taker.call("GET", f"/v3/{{p}}/snapshots/{snapshot['id']}")) == (404, "itemNotFound")
         assert await used(giver) == {"volumes": 0, "snapshots": 1, "gigabytes": 1}
         assert await used(taker) == {"volumes": 1, "snapshots": 0, "gigabytes": 1}
+        # Neither does the giver get at the volume by its snapshot, nor the taker at the snapshot by the volume.
+        back = {"rollback": {"volume_id": volume["id"]}}
+        refused = await giver.call("POST", f"/v2/{{p}}/cloudsnapshots/{snapshot['id']}/rollback", back)
+        assert refused.status_code == 404, refused.text
+        refused = await taker.call("DELETE", f"/v3/{{p}}/volumes/{volume['id']}?cascade=true")
+        assert fault(refused) == (400, "badRequest")
+        await giver.until("snapshot", snapshot["id"], "available")
+        assert (await giver.call("DELETE", f"/v3/{{p}}/snapshots/{snapshot['id']}")).status_code == 202
+        await giver.until("snapshot", snapshot["id"], "gone")
+        assert (await taker.call("DELETE", f"/v3/{{p}}/volumes/{volume['id']}")).status_code == 202
 
     at_work(tmp_path, work)
 

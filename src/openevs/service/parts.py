@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from openevs.domain.backends import HOST, VOLUME, Part, all_parts, backend_host
-from openevs.domain.errors import InvalidInput, NotFound
+from openevs.domain.errors import InUse, InvalidInput, NotFound
+from openevs.domain.model import Volume
 from openevs.service.deps import Deps
 from openevs.store import parts as store
 from openevs.store.database import Tx
@@ -60,6 +61,14 @@ async def freeze_host(deps: Deps, host: str | None, *, frozen: bool) -> None:
         await change_part(deps, host or "", VOLUME, frozen=frozen)
     except NotFound:
         raise InvalidInput("host", f"there is no {VOLUME} on host {(host or '')[:64]!r}.") from None
+
+
+def check_thawed(tx: Tx, deps: Deps, volume: Volume) -> None:
+    """Refuse to change what is on a frozen backend: no snapshot is made or deleted there, and no volume deleted.
+    Raises InUse."""
+    host = backend_host(volume.backend or deps.backends[0])
+    if any(part.frozen and part.host == host for part in store.known_parts(tx).values()):
+        raise InUse("volume", f"volume {volume.id} is on {host}, which is frozen; an administrator can thaw it.")
 
 
 async def use_of_host(deps: Deps, host: str) -> list[Use]:

@@ -24,6 +24,7 @@ from openevs.domain.rules import (
     is_reserved_name,
 )
 from openevs.service.deps import Deps, accept
+from openevs.service.parts import check_thawed
 from openevs.service.queries import SNAPSHOT_FILTERS, ListQuery, conditions
 from openevs.service.reverting import begin_reverting
 from openevs.store import snapshots as store
@@ -32,7 +33,7 @@ from openevs.store.operations import NewOperation, insert_operation
 from openevs.store.quotas import take_quota
 from openevs.store.tables import snapshot as table
 from openevs.store.tables import volume as volume_table
-from openevs.store.volumes import count_volumes, hold_volume
+from openevs.store.volumes import count_volumes, find_volume, hold_volume
 
 log = structlog.get_logger()
 
@@ -66,6 +67,7 @@ async def create_snapshot(deps: Deps, caller: Caller, new: NewSnapshot) -> Snaps
 def _accept_snapshot(tx: Tx, deps: Deps, caller: Caller, new: NewSnapshot) -> tuple[Snapshot, Operation]:
     now = deps.clock()
     volume = hold_volume(tx, new.volume_id, SNAPSHOTTABLE[new.force], "snapshot", caller.project_id)
+    check_thawed(tx, deps, volume)
     if store.count_snapshots_of(tx, volume.id) >= deps.snapshots_per_volume:
         raise InUse(
             "volume", f"volume {volume.id} already has {deps.snapshots_per_volume} snapshots, the most it may have."
@@ -139,6 +141,7 @@ def _accept_deletion(tx: Tx, deps: Deps, caller: Caller, snapshot_id: str, force
     found = store.find_snapshot(tx, snapshot_id, project_id)
     if found.owner == "backup" and not force:
         raise InUse("snapshot", f"snapshot {snapshot_id} belongs to a backup and goes with it.")
+    check_thawed(tx, deps, find_volume(tx, found.volume_id))
     using = [volume_table.c.snapshot_id == snapshot_id, volume_table.c.status == "creating"]
     move = SnapshotMoves.force_delete if force else SnapshotMoves.delete
     snapshot = store.move_snapshot(tx, snapshot_id, move, now, project_id=project_id, also={"reason": None})

@@ -11,6 +11,7 @@ from openevs.domain.model import Attachment, Caller, Operation, Snapshot, Volume
 from openevs.domain.quota import UNLIMITED, growth_usage, volume_usage
 from openevs.domain.rules import check_metadata, check_new_metadata, check_text, check_volume_metadata
 from openevs.service.deps import Deps, accept
+from openevs.service.parts import check_thawed
 from openevs.service.queries import VOLUME_FILTERS, ListQuery, conditions
 from openevs.store import snapshots, volumes
 from openevs.store.attachments import attachments_of, attachments_of_one
@@ -233,6 +234,10 @@ def _accept_deletion(
     own = snapshots.snapshots_of(tx, volume_id)
     if own and not cascade:
         raise InUse("volume", f"volume {volume_id} has {len(own)} snapshots; delete them first, or ask for cascade.")
+    if not caller.is_admin and any(snapshot.project_id != volume.project_id for snapshot in own):
+        # It was transferred without its snapshots, which are not its new owner's to delete.
+        raise InUse("volume", f"volume {volume_id} has snapshots that belong to another project, and cannot go first.")
+    check_thawed(tx, deps, volume)
     _check_not_source(tx, volume, own)
     # A deletion that failed has left the snapshots in `error_deleting` too: force must take them along.
     snapshot_move = SnapshotMoves.force_delete if force else SnapshotMoves.delete

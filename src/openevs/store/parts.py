@@ -4,12 +4,15 @@ import sqlalchemy as sa
 
 from openevs.domain.backends import Part
 from openevs.store.database import Tx
+from openevs.store.lookup import Lookup
 from openevs.store.tables import part as table
+
+_ALL = Lookup(sa.select(*table.c), Part._make)
 
 
 def known_parts(tx: Tx) -> dict[tuple[str, str], Part]:
     """Return the parts that are not as they were made, by host and binary."""
-    return {(row.host, row.binary): Part._make(row) for row in tx.execute(sa.select(*table.c))}
+    return {(part.host, part.binary): part for part in _ALL.all(tx)}
 
 
 def keep_part(tx: Tx, part: Part) -> None:
