@@ -97,6 +97,13 @@ class Api(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         int,
         Meta(ge=1, description="Most snapshots of one volume in profile `service`; in `cloud` it is 7, as documented."),
     ] = 1024
+    volume_types: Annotated[
+        str,
+        Meta(
+            pattern=r"^([\w.-]+(,[\w.-]+)*)?$",
+            description="Volume types that a start makes beside the default one, separated by commas: names of the public cloud, so that what asks for them works as it is. Empty: none.",
+        ),
+    ] = "SATA,SAS,SSD,GPSSD,ESSD,GPSSD2,ESSD2"
     client_token_hours: Annotated[
         float, Meta(gt=0, description="How long an X-Client-Token is remembered; the public cloud's 8 hours.")
     ] = 8.0

@@ -152,7 +152,6 @@ REFUSED_CREATES: list[tuple[dict[str, Any], str]] = [
     ({"size": 1, "name": 7}, "name"),
     ({"size": 1, "description": "x" * 256}, "description"),
     ({"size": 1, "availability_zone": "moon"}, "availability_zone"),
-    ({"size": 1, "volume_type": "gold"}, "volume_type"),
     ({"size": 1, "multiattach": "maybe"}, "multiattach"),
     ({"size": 1, "count": 2}, "count"),
     ({"size": 1, "imageRef": GONE}, "imageRef"),

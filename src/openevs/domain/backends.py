@@ -13,6 +13,8 @@ SCHEDULER: Final = "cinder-scheduler"
 VOLUME: Final = "cinder-volume"
 BACKUP: Final = "cinder-backup"
 API: Final = "cinder-api"
+VENDOR: Final = "Open Source"
+PROTOCOL: Final = "nbd"
 _SERVICES: Final = uuid.UUID("0b0d5c66-7f0c-4a7b-9d53-3a3a9b8e1f52")
 
 

@@ -19,7 +19,7 @@ VOLUME_STATUSES: Final = frozenset(
 SNAPSHOT_STATUSES: Final = frozenset(
     "creating available backing-up deleting error error_deleting rollbacking restoring updating unmanaging".split()
 )
-TRANSITIONAL_VOLUME_STATUSES: Final = frozenset("creating extending deleting rollbacking reverting".split())
+TRANSITIONAL_VOLUME_STATUSES: Final = frozenset("creating extending deleting rollbacking reverting retyping".split())
 """Statuses that an operation holds: with no open operation, a volume must not be in one."""
 TRANSITIONAL_SNAPSHOT_STATUSES: Final = frozenset("creating deleting rollbacking restoring".split())
 
@@ -76,6 +76,8 @@ class VolumeMoves:
     rollback: Final = _move("roll back", "available error_rollbacking", "rollbacking")
     rolled_back: Final = _move("finish rolling back", "rollbacking", "available")
     rollback_failed: Final = _move("fail rolling back", "rollbacking", "error_rollbacking")
+    retype: Final = _move("retype", "available in-use", "retyping", remember=True)
+    retyped: Final = _move("finish retyping", "retyping", PREVIOUS)
     revert: Final = _move("revert", "available", "reverting")
     reverted: Final = _move("finish reverting", "reverting", "available")
     revert_failed: Final = _move("fail reverting", "reverting", "error")

@@ -40,6 +40,7 @@ class Failure(NamedTuple):
 
 RESOURCE_TYPES: Final[Mapping[str, str]] = {
     "volume": "VOLUME",
+    "qos_specs": "QOS_SPECS",
     "snapshot": "VOLUME_SNAPSHOT",
     "backup": "VOLUME_BACKUP",
     "group": "VOLUME_GROUP",
@@ -55,6 +56,8 @@ FAILURES: Final[Mapping[str, Failure]] = {
     "disconnect_volume": Failure("004", "022", "the volume could not be disconnected"),
     "revert_volume": Failure("102", "102", "the volume could not be reverted to the snapshot"),
     "rollback_volume": Failure("102", "102", "the volume could not be rolled back to the snapshot"),
+    "retype_volume": Failure("006", "018", "the volume could not be retyped"),
+    "limit_volumes": Failure("103", "103", "the limits of attached volumes could not be changed"),
     "create_snapshot": Failure("009", "013", "the snapshot could not be created"),
     "delete_snapshot": Failure("010", "016", "the snapshot could not be deleted"),
     "create_backup": Failure("013", "020", "the backup could not be created"),

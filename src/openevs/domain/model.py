@@ -40,6 +40,8 @@ class Volume(NamedTuple):
     group_id: str | None
     image_metadata: dict[str, str]
     """What is known of the image that the volume holds (`os-set_image_metadata`)."""
+    type_id: str | None
+    """Id of the volume type, whose name is `volume_type`; None for a type that is no more."""
     backend: str | None = None
     """Name of the backend it was put on; None: the first one."""
 
@@ -116,13 +118,17 @@ class Operation(NamedTuple):
 
 
 class VolumeType(NamedTuple):
-    """What a volume is made of, as the API names it; the engine is one for all."""
+    """What an administrator calls one kind of volume; the engine is one for all."""
 
     id: str
     name: str
     description: str | None
     is_public: bool
     extra_specs: dict[str, str]
+    qos_specs_id: str | None
+    encryption: dict[str, Any] | None
+    """How volumes of this type are to be encrypted, as an administrator wrote it; None: not at all."""
+    created_at: datetime
 
 
 class ClientToken(NamedTuple):

@@ -10,6 +10,8 @@ from openevs.operations.delete_volume import DELETE_VOLUME
 from openevs.operations.disconnect_volume import DISCONNECT_VOLUME
 from openevs.operations.extend_volume import EXTEND_VOLUME
 from openevs.operations.kind import Kind
+from openevs.operations.limit_volumes import LIMIT_VOLUMES
+from openevs.operations.retype_volume import RETYPE_VOLUME
 from openevs.operations.revert_volume import REVERT_VOLUME, ROLLBACK_VOLUME
 
 KINDS: Mapping[str, Kind] = {
@@ -22,6 +24,8 @@ KINDS: Mapping[str, Kind] = {
         DELETE_VOLUME,
         DISCONNECT_VOLUME,
         EXTEND_VOLUME,
+        LIMIT_VOLUMES,
+        RETYPE_VOLUME,
         REVERT_VOLUME,
         ROLLBACK_VOLUME,
     )

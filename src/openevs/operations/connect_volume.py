@@ -22,7 +22,7 @@ from openevs.domain.ids import VolumeId
 from openevs.domain.lifecycle import AttachmentMoves, VolumeMoves, also_in_use, rest
 from openevs.domain.model import Operation
 from openevs.engine.errors import Mismatch, Unsupported
-from openevs.engine.port import Engine, ExportFacts, Exports, ExportSpec
+from openevs.engine.port import Engine, ExportFacts, Exports, ExportSpec, Limits
 from openevs.operations.disconnect_volume import stop_serving
 from openevs.operations.ends import end_volume
 from openevs.operations.kind import Facts, Kind, Step
@@ -40,8 +40,8 @@ _BACK = {"available": VolumeMoves.connect_new_failed, "reserved": VolumeMoves.co
 """Status of the volume before the request, had it no other attachment → the move back there."""
 
 
-def connection_info(facts: ExportFacts) -> dict[str, Any]:
-    """Return how a client reaches the volume, as Cinder's `connection_info`."""
+def connection_info(facts: ExportFacts, qos_specs: dict[str, str] | None = None) -> dict[str, Any]:
+    """Return how a client reaches the volume, and what it may do there, as Cinder's `connection_info`."""
     return {
         "driver_volume_type": "nbd",
         "data": {
@@ -57,7 +57,7 @@ def connection_info(facts: ExportFacts) -> dict[str, Any]:
             "access_mode": "ro" if facts.read_only else "rw",
             "encrypted": False,
             "discard": True,
-            "qos_specs": None,
+            "qos_specs": qos_specs,
         },
     }
 
@@ -67,7 +67,8 @@ async def serve(engine: Engine, operation: Operation, facts: Facts) -> Facts:
     if not isinstance(engine, Exports):
         raise Unsupported("this engine cannot serve volumes to clients")
     volume_id = VolumeId(operation.resource_id)
-    spec = ExportSpec(volume_id, operation.input["transport"], operation.input["read_only"])
+    work = operation.input
+    spec = ExportSpec(volume_id, work["transport"], work["read_only"], Limits(**work.get("limits", {})))
     try:
         served = await engine.ensure_export(spec)
     except Mismatch:
@@ -76,7 +77,7 @@ async def serve(engine: Engine, operation: Operation, facts: Facts) -> Facts:
         # No attachment says that the volume is served, so this is what an operation that failed has left behind.
         await engine.ensure_no_export(volume_id)
         served = await engine.ensure_export(spec)
-    return {"connection_info": connection_info(served)}
+    return {"connection_info": connection_info(served, work.get("qos_specs"))}
 
 
 def succeed(tx: Tx, operation: Operation, facts: Facts, now: datetime) -> None:

@@ -13,6 +13,7 @@ from datetime import datetime
 from openevs.domain.ids import GIB, SnapshotId, VolumeId
 from openevs.domain.lifecycle import VolumeMoves
 from openevs.domain.model import Operation
+from openevs.engine.errors import Unsupported
 from openevs.engine.port import Engine, SnapshotSpec, VolumeSpec
 from openevs.operations.ends import end_volume
 from openevs.operations.kind import Facts, Kind, Step
@@ -20,7 +21,10 @@ from openevs.store.database import Tx
 
 
 async def freeze_source(engine: Engine, operation: Operation, facts: Facts) -> Facts:
-    """Freeze the source volume, if the source is a volume."""
+    """Freeze the source volume, if the source is a volume. Not at all if there is no place for the new one: its type
+    may ask for what no backend has."""
+    if "refused" in operation.input:
+        raise Unsupported(operation.input["refused"])
     passing = operation.input.get("passing_snapshot_id")
     if passing is not None:
         labels = {"purpose": f"source of volume {operation.resource_id}"}

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
-from openevs.domain.ids import GIB, AttachmentId, ProjectId, UserId, VolumeId, new_hex, new_uuid
+from openevs.domain.ids import GIB, AttachmentId, ProjectId, UserId, VolumeId, new_hex, new_uuid, volume_type_id
 from openevs.domain.model import Attachment, Snapshot, Volume
 from openevs.engine.port import ExportFacts, Objects, SnapshotFacts, VolumeFacts
 from openevs.operations.connect_volume import connection_info
@@ -137,6 +137,7 @@ def _volume(facts: VolumeFacts, project: Project, owner: UserId, into: Into, *, 
         reason=None,
         group_id=None,
         image_metadata={},
+        type_id=volume_type_id(into.volume_type),
     )
 
 

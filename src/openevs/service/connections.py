@@ -14,12 +14,14 @@ from openevs.domain.errors import Conflict, InvalidInput, NotSupported, WrongSta
 from openevs.domain.ids import AttachmentId, new_uuid
 from openevs.domain.lifecycle import AttachmentMoves, Move, VolumeMoves, rest
 from openevs.domain.model import Attachment, Caller, Operation, Volume
+from openevs.domain.qos import limits_of, shown_specs
 from openevs.domain.rules import check_text
 from openevs.service.deps import Deps
 from openevs.service.volumes import queue_volume_work
 from openevs.store.attachments import attachments_of_one, delete_reserved_row, move_attachment, update_attachment
 from openevs.store.database import Tx
 from openevs.store.operations import claimant
+from openevs.store.qos import qos_of_type
 from openevs.store.volumes import find_volume, move_volume
 
 TRANSPORTS: Final = ("unix", "tcp")
@@ -130,8 +132,16 @@ def begin_connecting(
         "created": created,
         "before": before,
         "complete": complete,
+        **_told_limits(tx, deps, volume),
     }
     return queue_volume_work(tx, deps, caller, "connect_volume", volume, work, deps.clock())
+
+
+def _told_limits(tx: Tx, deps: Deps, volume: Volume) -> dict[str, Any]:
+    """What the volume's type lets its clients do: what the engine is to keep to, and what clients are told."""
+    qos = qos_of_type(tx, volume.type_id)
+    limits = limits_of(qos, volume.size_gib) if "throttles" in deps.powers else {}
+    return {"limits": limits, "qos_specs": shown_specs(qos)}
 
 
 def find_connecting(tx: Tx, attachment: Attachment, wish: Wish) -> Pending | None:

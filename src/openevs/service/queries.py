@@ -92,6 +92,7 @@ VOLUME_FILTERS: dict[str, Filter] = {
     "bootable": _equal("bootable"),
     "multiattach": _equal("multiattach"),
     "volume_type": _equal("volume_type"),
+    "type_id": _equal("type_id"),
     "availability_zone": _equal("availability_zone"),
     "snapshot_id": _equal("snapshot_id"),
     "source_volid": _equal("source_volid"),

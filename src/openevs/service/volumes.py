@@ -5,14 +5,16 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from openevs.domain.errors import InUse, InvalidInput, NotFound, WrongStatus
-from openevs.domain.ids import SnapshotId, VolumeId, new_uuid, volume_type_id
+from openevs.domain.ids import SnapshotId, VolumeId, new_uuid
 from openevs.domain.lifecycle import VOLUME_STATUSES, Move, SnapshotMoves, VolumeMoves, reset_volume
 from openevs.domain.model import Attachment, Caller, Operation, Snapshot, Volume
 from openevs.domain.quota import UNLIMITED, growth_usage, volume_usage
 from openevs.domain.rules import check_metadata, check_new_metadata, check_text, check_volume_metadata
 from openevs.service.deps import Deps, accept
 from openevs.service.parts import check_thawed
+from openevs.service.placing import no_backend
 from openevs.service.queries import VOLUME_FILTERS, ListQuery, conditions
+from openevs.service.types import type_for, wants_multiattach
 from openevs.store import snapshots, volumes
 from openevs.store.attachments import attachments_of, attachments_of_one
 from openevs.store.database import Tx
@@ -62,15 +64,12 @@ def _check_place(deps: Deps, new: NewVolume) -> None:
     zone, known = new.availability_zone, deps.settings.api.availability_zone
     if zone is not None and zone != known:
         raise InvalidInput("availability_zone", f"there is no zone {zone!r}; the only one is {known!r}.", "EVS.2053")
-    if new.volume_type not in (None, deps.volume_type, volume_type_id(deps.volume_type)):
-        raise InvalidInput(
-            "volume_type", f"there is no type {new.volume_type!r}; the only one is {deps.volume_type!r}.", "EVS.1020"
-        )
 
 
 def _accept_volume(tx: Tx, deps: Deps, caller: Caller, new: NewVolume) -> tuple[Volume, Operation]:
     now = deps.clock()
-    source_gib = _hold_source(tx, caller, new)
+    source_gib, source_type = _hold_source(tx, caller, new)
+    volume_type = type_for(tx, deps, caller, new.volume_type or source_type)
     size_gib = source_gib if new.size_gib is None else new.size_gib
     if size_gib < source_gib:
         raise InvalidInput("size", f"it is {size_gib} GiB, but the source has {source_gib}.", "EVS.1010")
@@ -84,11 +83,11 @@ def _accept_volume(tx: Tx, deps: Deps, caller: Caller, new: NewVolume) -> tuple[
         size_gib=size_gib,
         status="creating",
         previous_status=None,
-        volume_type=deps.volume_type,
+        volume_type=volume_type.name,
         availability_zone=deps.settings.api.availability_zone,
         bootable=False,
         readonly=False,
-        multiattach=new.multiattach,
+        multiattach=new.multiattach or wants_multiattach(volume_type),
         metadata={key: str(value) for key, value in new.metadata.items()},
         snapshot_id=None if new.snapshot_id is None else SnapshotId(new.snapshot_id),
         source_volid=None if new.source_volid is None else VolumeId(new.source_volid),
@@ -97,10 +96,13 @@ def _accept_volume(tx: Tx, deps: Deps, caller: Caller, new: NewVolume) -> tuple[
         reason=None,
         group_id=None,
         image_metadata={},
+        type_id=volume_type.id,
     )
     take_quota(tx, caller.project_id, volume_usage(size_gib, volume.volume_type), deps.quota_defaults, size_gib)
     volumes.insert_volume(tx, volume)
     work: dict[str, Any] = {"size_gib": size_gib, "name": new.name or ""}
+    if (why := no_backend(deps, volume_type)) is not None:
+        work["refused"] = why
     if new.snapshot_id is not None:
         work["snapshot_id"] = new.snapshot_id
     if new.source_volid is not None:
@@ -109,16 +111,18 @@ def _accept_volume(tx: Tx, deps: Deps, caller: Caller, new: NewVolume) -> tuple[
     return volume, queue_volume_work(tx, deps, caller, "create_volume", volume, work, now)
 
 
-def _hold_source(tx: Tx, caller: Caller, new: NewVolume) -> int:
+def _hold_source(tx: Tx, caller: Caller, new: NewVolume) -> tuple[int, str | None]:
+    """Return the source's size and the name of its type."""
     if new.snapshot_id is not None:
         snapshot = snapshots.find_snapshot(tx, new.snapshot_id, caller.scope)
         if snapshot.status not in SOURCE_SNAPSHOTS:
             error = WrongStatus("snapshot", snapshot.id, snapshot.status, SOURCE_SNAPSHOTS, "make a volume from")
             raise error.with_code("EVS.2043")
-        return snapshot.size_gib
+        return snapshot.size_gib, snapshot.volume_type
     if new.source_volid is not None:
-        return volumes.hold_volume(tx, new.source_volid, CLONEABLE, "make a volume from", caller.scope).size_gib
-    return 0
+        source = volumes.hold_volume(tx, new.source_volid, CLONEABLE, "make a volume from", caller.scope)
+        return source.size_gib, source.volume_type
+    return 0, None
 
 
 def _check_size(deps: Deps, size_gib: int, field: str = "size") -> None:

@@ -12,7 +12,6 @@ from openevs.api.wire.cloudvolumes import CLOUD_VOLUME_LIST, CloudVolumeCreate, 
 from openevs.api.wire.lists import list_query, page_links
 from openevs.api.wire.volumes import VolumeUpdate, volume_summary, whole_number
 from openevs.domain.errors import InvalidInput
-from openevs.domain.ids import volume_type_id
 from openevs.service import volumes as service
 from openevs.service.jobs import job_of
 from openevs.service.queries import ListQuery
@@ -77,6 +76,8 @@ def _query(call: Call) -> ListQuery:
     filters = dict(query.filters)
     if "ids" in filters:
         filters.pop("id", None)
+    if "volume_type_id" in call.query:
+        filters["type_id"] = call.query["volume_type_id"]
     if _selects_nothing(call):
         filters["nothing"] = True
     return query._replace(filters=filters, with_count=True, all_projects=False)
@@ -86,12 +87,10 @@ def _selects_nothing(call: Call) -> bool:
     service_type = call.query.get("service_type", "EVS")
     if service_type not in SERVICE_TYPES:
         raise InvalidInput("service_type", f"{service_type[:32]!r} is none of {', '.join(SERVICE_TYPES)}.")
-    own_type = volume_type_id(call.deps.volume_type)
     return (
         service_type != "EVS"
         or any(name in call.query for name in ELSEWHERE)
         or call.query.get("enterprise_project_id", "0") not in OWN_PROJECTS
-        or call.query.get("volume_type_id", own_type) != own_type
     )
 
 

@@ -1,91 +1,94 @@
-"""Volume types, read only (spec 4.6)."""
+"""Volume types: list and show for everybody, create, update and delete for administrators (spec 4.6)."""
 
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from openevs.api.call import Call, Reply, Route
-from openevs.api.wire.types import ExtraSpecs, TypeList, TypeShown
-from openevs.domain.errors import NotFound
-from openevs.domain.model import VolumeType
+from openevs.api.wire.bodies import flag, parse
+from openevs.api.wire.lists import list_query, page_links
+from openevs.api.wire.types import TYPE_LIST, TypeCreate, TypeList, TypeShown, TypeUpdate, type_view
 from openevs.service import types as service
 
 
 async def list_types(call: Call) -> Reply:
-    """List the types."""
-    return Reply({"volume_types": [_view(call, found) for found in await service.list_types(call.deps)]})
+    """List the types that the project may use."""
+    query = list_query(call, TYPE_LIST)
+    rows = await service.list_types(call.deps, call.caller, query)
+    body: dict[str, Any] = {"volume_types": [type_view(call, found) for found in rows]}
+    links = page_links(call, query, [row.id for row in rows], None)
+    if links:
+        body["volume_type_links"] = links
+    return Reply(body)
 
 
 async def get_type(call: Call) -> Reply:
     """Show a type."""
-    return Reply({"volume_type": _view(call, await _find(call))})
+    return Reply({"volume_type": type_view(call, await service.get_type(call.deps, call.caller, call.path["type_id"]))})
 
 
-async def list_extra_specs(call: Call) -> Reply:
-    """Show what a type's volumes are like."""
-    return Reply({"extra_specs": _extra_specs(call, await _find(call))})
+async def post_type(call: Call) -> Reply:
+    """Make a type."""
+    body = parse(call, "volume_type", TypeCreate)
+    made = await service.create_type(
+        call.deps,
+        body.name,
+        body.description,
+        is_public=flag("os-volume-type-access:is_public", body.is_public),
+        specs=body.extra_specs or {},
+    )
+    return Reply({"volume_type": type_view(call, made)})
 
 
-async def get_extra_spec(call: Call) -> Reply:
-    """Show one property of a type's volumes."""
-    key = call.path["key"]
-    specs = _extra_specs(call, await _find(call))
-    if key not in specs:
-        raise NotFound("extra spec", key)
-    return Reply({key: specs[key]})
+async def put_type(call: Call) -> Reply:
+    """Change a type."""
+    body = parse(call, "volume_type", TypeUpdate)
+    public = None if body.is_public is None else flag("is_public", body.is_public)
+    changes = {"name": body.name, "description": body.description, "is_public": public}
+    return Reply({"volume_type": type_view(call, await service.update_type(call.deps, call.path["type_id"], changes))})
 
 
-async def _find(call: Call) -> VolumeType:
-    return await service.get_type(call.deps, call.path["type_id"])
+async def delete_type(call: Call) -> Reply:
+    """Remove a type that no volume is of."""
+    await service.delete_type(call.deps, call.path["type_id"])
+    return Reply()
 
 
-def _extra_specs(call: Call, found: VolumeType) -> dict[str, str]:
-    """Return a type's properties and where it is to be had, in the words of Huawei's clients."""
-    return {
-        **found.extra_specs,
-        "RESKEY:availability_zones": call.deps.settings.api.availability_zone,
-        "os-vendor-extended:sold_out_availability_zones": "",
-    }
-
-
-def _view(call: Call, found: VolumeType) -> dict[str, Any]:
-    return {
-        "id": found.id,
-        "name": found.name,
-        "description": found.description,
-        "is_public": found.is_public,
-        "os-volume-type-access:is_public": found.is_public,
-        "qos_specs_id": None,
-        "extra_specs": _extra_specs(call, found),
-    }
-
-
-_show = partial(Route, "GET", tag="Types")
-_ONE = "{project_id}/types/{type_id}"
+_ALL: Final = "{project_id}/types"
+_ONE: Final = "{project_id}/types/{type_id}"
+_LIST = ("limit", "offset", "marker", "sort", "sort_key", "sort_dir", *TYPE_LIST.filters, "extra_specs")
+_route = partial(Route, tag="Types")
 
 ROUTES = [
-    _show(
-        "{project_id}/types",
+    _route(
+        "GET",
+        _ALL,
         list_types,
         200,
         "List the volume types",
         policy="volume_extension:type_get_all",
         reply=TypeList,
+        query=_LIST,
     ),
-    _show(_ONE, get_type, 200, "Show a volume type", policy="volume_extension:type_get", reply=TypeShown),
-    _show(
-        _ONE + "/extra_specs",
-        list_extra_specs,
+    _route("GET", _ONE, get_type, 200, "Show a volume type", policy="volume_extension:type_get", reply=TypeShown),
+    _route(
+        "POST",
+        _ALL,
+        post_type,
         200,
-        "Show a volume type's properties",
-        policy="volume_extension:types_extra_specs:index",
-        reply=ExtraSpecs,
+        "Make a volume type",
+        policy="volume_extension:type_create",
+        body=TypeCreate,
+        reply=TypeShown,
     ),
-    _show(
-        _ONE + "/extra_specs/{key}",
-        get_extra_spec,
+    _route(
+        "PUT",
+        _ONE,
+        put_type,
         200,
-        "Show a volume type's property",
-        policy="volume_extension:types_extra_specs:show",
-        reply=dict[str, str],
+        "Change a volume type",
+        policy="volume_extension:type_update",
+        body=TypeUpdate,
+        reply=TypeShown,
     ),
+    _route("DELETE", _ONE, delete_type, 202, "Delete a volume type", policy="volume_extension:type_delete"),
 ]

@@ -15,7 +15,7 @@ from openevs.domain.errors import InUse, InvalidInput, NotSupported, WrongStatus
 from openevs.domain.ids import is_uuid
 from openevs.domain.lifecycle import Move, VolumeMoves
 from openevs.domain.rules import check_text
-from openevs.service import attaching, reverting
+from openevs.service import attaching, retyping, reverting
 from openevs.service import volumes as service
 from openevs.service.attaching import Consumer
 from openevs.service.connections import check_mode, read_connector
@@ -29,6 +29,13 @@ class Extend(Struct):
     """What `os-extend` has."""
 
     new_size: int | float | str
+
+
+class Retype(Struct):
+    """What `os-retype` has."""
+
+    new_type: str
+    migration_policy: str | None = None
 
 
 class Attach(Struct):
@@ -104,6 +111,14 @@ async def post_volume_action(call: Call) -> Reply:
 
 def _volume_id(call: Call) -> str:
     return call.path["volume_id"]
+
+
+async def _retype(call: Call, content: Any) -> Reply:
+    body = parse(call, "os-retype", Retype)
+    if body.migration_policy not in (None, *retyping.POLICIES):
+        raise InvalidInput("migration_policy", f"it must be {' or '.join(retyping.POLICIES)}.")
+    await retyping.retype_volume(call.deps, call.caller, call.path["volume_id"], body.new_type)
+    return Reply()
 
 
 async def _extend(call: Call, content: Any) -> Reply:
@@ -242,12 +257,12 @@ def _refused(reason: str) -> Callable[[Call, Any], Awaitable[Reply]]:
 
 
 _NO_IMAGES: Final = _refused("this service has no images.")
-_ONE_TYPE: Final = _refused("there is one volume type, so there is none to change to.")
 _ONE_HOST: Final = _refused("there is one storage host, so there is none to move to.")
 _NO_MANAGING: Final = _refused("a volume's layers cannot live in the pool without OpenEVS; delete it instead.")
 _NO_REPORT: Final = _refused("no server reports extensions back; an extension ends by itself.")
 
 VOLUME_ACTIONS: Final = {
+    "os-retype": Action(_retype, "volume:retype"),
     "os-extend": Action(_extend, "volume:extend"),
     "os-reserve": Action(_reserve, "volume_extension:volume_actions:reserve"),
     "os-unreserve": Action(_unreserve, "volume_extension:volume_actions:unreserve"),
@@ -274,7 +289,6 @@ VOLUME_ACTIONS: Final = {
     "os-unset_image_metadata": Action(_unset_image_metadata, "volume_extension:volume_image_metadata:remove"),
     "os-volume_upload_image": Action(_NO_IMAGES, "volume_extension:volume_actions:upload_image"),
     "os-reimage": Action(_NO_IMAGES, "volume:reimage", since=68),
-    "os-retype": Action(_ONE_TYPE, "volume:retype"),
     "os-migrate_volume": Action(_ONE_HOST, "volume_extension:volume_admin_actions:migrate_volume"),
     "os-migrate_volume_completion": Action(
         _ONE_HOST, "volume_extension:volume_admin_actions:migrate_volume_completion"

@@ -36,6 +36,8 @@ class Listing(NamedTuple):
     """Times that can be compared from microversion 3.60 on."""
     metadata_since: int = 22
     """Microversion from which the list can be filtered by metadata; 0: always, in v2 too."""
+    documents: Mapping[str, int] = {}
+    """Filters that are objects, and the microversions from which they are there."""
     parse: Mapping[str, Callable[[str, str], Any]] = {}
     """What makes a value of a filter's text, given name and text; without an entry the text is the value."""
 
@@ -110,6 +112,11 @@ def _filter(call: Call, listing: Listing, name: str) -> dict[str, Any] | None:
         raise InvalidInput(name, "it contains a NUL character.")
     if name == "metadata" and (listing.metadata_since == 0 or call.at_least(listing.metadata_since)):
         return {"metadata": read_document(name, value)}
+    if name in listing.documents and call.at_least(listing.documents[name]):
+        document = read_document(name, value)
+        if not isinstance(document, dict):
+            raise InvalidInput(name, "it must be an object such as {'key': 'value'}.")
+        return {name: document}
     if name.endswith("~") and name[:-1] in listing.like and call.at_least(31):
         return {listing.like[name[:-1]]: value}
     if name in listing.time_filters and call.at_least(60):

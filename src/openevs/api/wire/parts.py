@@ -6,12 +6,9 @@ from msgspec import Struct
 
 from openevs.api.call import Call
 from openevs.api.wire.times import wire_time
-from openevs.domain.backends import VOLUME, Part, backend_host, pool_name
+from openevs.domain.backends import PROTOCOL, VENDOR, VOLUME, Part, backend_host, pool_name
 from openevs.service.deps import Deps
 from openevs.service.parts import Use
-
-VENDOR: Final = "Open Source"
-PROTOCOL: Final = "nbd"
 
 
 class PartChange(Struct, forbid_unknown_fields=True):

@@ -1,6 +1,34 @@
 """Volume types as the API writes them."""
 
-from msgspec import Struct, field
+from typing import Any, Final
+
+from msgspec import UNSET, Struct, UnsetType, field
+
+from openevs.api.call import Call
+from openevs.api.policy import allowed
+from openevs.api.wire.bodies import FALSE, TRUE
+from openevs.api.wire.lists import Listing
+from openevs.domain.errors import InvalidInput
+from openevs.domain.model import VolumeType
+from openevs.service.types import VISIBLE_SPECS
+
+
+def _public(name: str, text: str) -> bool | None:
+    """`none` stands for all types, public or not."""
+    word = text.strip().lower()
+    if word in TRUE or word in FALSE:
+        return word in TRUE
+    if word == "none":
+        return None
+    raise InvalidInput(name, f"{text[:32]!r} is none of true, false, none.")
+
+
+TYPE_LIST: Final = Listing(
+    filters={"is_public": "is_public", "name": "name", "description": "description"},
+    sort_keys={"id": "id", "name": "name", "created_at": "created_at", "description": "description"},
+    parse={"is_public": _public},
+    documents={"extra_specs": 52},
+)
 
 
 class TypeView(Struct):
@@ -11,8 +39,8 @@ class TypeView(Struct):
     description: str | None
     is_public: bool
     access: bool = field(name="os-volume-type-access:is_public")
-    qos_specs_id: None
     extra_specs: dict[str, str]
+    qos_specs_id: str | UnsetType | None = UNSET
 
 
 class TypeList(Struct):
@@ -31,3 +59,45 @@ class ExtraSpecs(Struct):
     """The properties of a volume type."""
 
     extra_specs: dict[str, str]
+
+
+class TypeCreate(Struct):
+    """The body of a create, in its envelope `volume_type`."""
+
+    name: str
+    description: str | None = None
+    extra_specs: dict[str, Any] | None = None
+    is_public: bool | str | int = field(name="os-volume-type-access:is_public", default=True)
+
+
+class TypeUpdate(Struct):
+    """The body of an update, in its envelope `volume_type`."""
+
+    name: str | None = None
+    description: str | None = None
+    is_public: bool | str | int | None = None
+
+
+def type_view(call: Call, found: VolumeType) -> dict[str, Any]:
+    """Return a type; its QoS specs are for administrators."""
+    view: dict[str, Any] = {
+        "id": found.id,
+        "name": found.name,
+        "description": found.description,
+        "is_public": found.is_public,
+        "os-volume-type-access:is_public": found.is_public,
+        "extra_specs": specs_view(call, found),
+    }
+    if call.api == "v2" or allowed(call.caller, "volume_extension:qos_specs_manage:get"):
+        view["qos_specs_id"] = found.qos_specs_id
+    return view
+
+
+def specs_view(call: Call, found: VolumeType) -> dict[str, str]:
+    """Return a type's properties: all of them to administrators. In v2 also where it is to be had, in the words of
+    Huawei's clients."""
+    specs = {key: value for key, value in found.extra_specs.items() if call.caller.is_admin or key in VISIBLE_SPECS}
+    if call.api != "v2":
+        return specs
+    zone = call.deps.settings.api.availability_zone
+    return {**specs, "RESKEY:availability_zones": zone, "os-vendor-extended:sold_out_availability_zones": ""}

@@ -12,7 +12,6 @@ from openevs.api.wire.lists import Listing, read_document
 from openevs.api.wire.times import wire_time
 from openevs.domain.backends import pool_name, service_uuid
 from openevs.domain.errors import InvalidInput
-from openevs.domain.ids import volume_type_id
 from openevs.domain.model import Attachment, Volume
 
 _LONGEST_NUMBER: Final = 12
@@ -189,7 +188,7 @@ def volume_view(call: Call, volume: Volume, attachments: Sequence[Attachment] = 
         if call.at_least(since) and (rule is None or allowed(call.caller, rule)):
             view |= more
     if call.at_least(63):
-        view["volume_type_id"] = volume_type_id(volume.volume_type)
+        view["volume_type_id"] = volume.type_id
     return view
 
 

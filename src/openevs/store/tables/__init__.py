@@ -8,7 +8,7 @@ from openevs.store.tables.messages import message
 from openevs.store.tables.parts import part
 from openevs.store.tables.quotas import quota_limit, quota_usage
 from openevs.store.tables.transfers import transfer
-from openevs.store.tables.types import volume_type
+from openevs.store.tables.types import default_type, qos_specs, type_access, volume_type
 from openevs.store.tables.volumes import attachment, snapshot, volume
 from openevs.store.tables.work import event, idempotency, operation, operation_claim, setting
 
@@ -17,6 +17,7 @@ __all__ = [
     "Instant",
     "access_key",
     "attachment",
+    "default_type",
     "event",
     "idempotency",
     "message",
@@ -25,6 +26,7 @@ __all__ = [
     "operation_claim",
     "part",
     "project",
+    "qos_specs",
     "quota_limit",
     "quota_usage",
     "role",
@@ -33,6 +35,7 @@ __all__ = [
     "snapshot",
     "token",
     "transfer",
+    "type_access",
     "user",
     "volume",
     "volume_type",

@@ -28,9 +28,11 @@ volume = sa.Table(
     sa.Column("reason", sa.Text),
     sa.Column("group_id", sa.String(36)),
     sa.Column("image_metadata", sa.JSON, nullable=False, server_default="{}"),
+    sa.Column("type_id", sa.String(36)),
     sa.Column("backend", sa.String(255)),
     sa.Index("volume_by_project", "project_id", "created_at", "id"),
     sa.Index("volume_by_group", "group_id"),
+    sa.Index("volume_by_type", "type_id"),
 )
 
 snapshot = sa.Table(
