@@ -35,7 +35,8 @@ def test_work_that_holds_a_status_can_end_well_and_badly(
         assert exits, f"nothing leads out of {status}"
         if status != "deleting" and table is VolumeMoves:
             assert any(to == PREVIOUS or not to.startswith("error") for to in exits), status
-        if table is VolumeMoves:
+        # A retype that fails leaves the volume as it was: it ends badly without an error.
+        if table is VolumeMoves and status != "retyping":
             assert any(to.startswith("error") for to in exits), status
 
 
