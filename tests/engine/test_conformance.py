@@ -38,12 +38,12 @@ async def layers(folder: Path) -> EngineBench:
 
 
 ENGINES: dict[str, tuple[MakeBench, frozenset[Power]]] = {
-    "memory": (memory, frozenset({"reads", "writes", "changed_blocks", "group_snapshots"})),
+    "memory": (memory, frozenset({"reads", "writes", "changed_blocks", "group_snapshots", "adopts"})),
     "exporting_memory": (
         exporting_memory,
-        frozenset({"reads", "exports", "writes", "changed_blocks", "throttles", "group_snapshots"}),
+        frozenset({"reads", "exports", "writes", "changed_blocks", "throttles", "group_snapshots", "adopts"}),
     ),
-    "layers": (layers, frozenset({"reads", "exports", "writes", "changed_blocks"})),
+    "layers": (layers, frozenset({"reads", "exports", "writes", "changed_blocks", "adopts"})),
 }
 
 

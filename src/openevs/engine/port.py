@@ -23,7 +23,7 @@ from typing import Any, Final, Literal, Protocol, runtime_checkable
 
 from openevs.domain.ids import SnapshotId, VolumeId
 
-Power = Literal["exports", "reads", "writes", "changed_blocks", "group_snapshots", "throttles"]
+Power = Literal["exports", "reads", "writes", "changed_blocks", "group_snapshots", "throttles", "adopts"]
 Transport = Literal["unix", "tcp"]
 
 
@@ -159,6 +159,19 @@ class ExportFacts:
     tls_username: str | None = None
     tls_psk_hex: str | None = None
     """The pre-shared key (TLS-PSK), hexadecimal. A secret: never in a log, never in another project's answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stray:
+    """Bytes on storage that are nobody's, and can be adopted."""
+
+    name: str
+    kind: Literal["volume", "snapshot"]
+    size_bytes: int
+    volume_id: VolumeId | None = None
+    """Of a snapshot: its volume."""
+    unsafe: str | None = None
+    """Why it cannot be adopted, as a sentence; None: it can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,6 +324,34 @@ class Throttles(Protocol):
         unknown) is success: whoever serves it next says how. Raises Mismatch for limits that cannot be kept to."""
 
 
+@runtime_checkable
+class Adopts(Protocol):
+    """The power to let go of a volume or a snapshot without losing its bytes, and to take over what is nobody's.
+
+    What was released is in no list but that of strays, and unknown to every method but those here. Its bytes, and those
+    of what was made from it, stay."""
+
+    async def list_strays(self) -> Sequence[Stray]:
+        """Return everything that can be adopted: what was released, and what an administrator has put there."""
+
+    async def ensure_released(self, volume_id: VolumeId, name: str) -> None:
+        """Let the volume be nobody's, under this name. Unknown, or released already, is success. Raises Busy(by) while
+        it has snapshots or is exported, Mismatch if the name is another stray's."""
+
+    async def ensure_adopted(self, spec: VolumeSpec, name: str) -> VolumeFacts:
+        """Make the volume exist with the bytes of this stray, which then is none any more. A repeat returns the same
+        volume. It may be larger than the stray was, if that was put there. Raises Mismatch (no such stray, another
+        size, one that is unsafe), after which the stray is as before."""
+
+    async def ensure_snapshot_released(self, snapshot_id: SnapshotId, name: str) -> None:
+        """Let the snapshot be nobody's, under this name. Unknown, or released already, is success. Raises Mismatch if
+        the name is another stray's."""
+
+    async def ensure_snapshot_adopted(self, spec: SnapshotSpec, name: str) -> SnapshotFacts:
+        """Make the snapshot exist with the bytes and the moment of this stray, which must be one of the volume's. A
+        repeat returns the same. Raises Mismatch (no such stray, another volume's)."""
+
+
 POWERS: Final[Mapping[Power, Any]] = {
     "exports": Exports,
     "reads": Reads,
@@ -318,5 +359,6 @@ POWERS: Final[Mapping[Power, Any]] = {
     "changed_blocks": ChangedBlocks,
     "group_snapshots": GroupSnapshots,
     "throttles": Throttles,
+    "adopts": Adopts,
 }
 """The protocol of each power that `describe` names."""

@@ -16,6 +16,7 @@ from openevs.domain.ids import SnapshotId, VolumeId
 from openevs.engine.errors import EngineError, OutcomeUnknown, Transient
 from openevs.engine.port import (
     POWERS,
+    Adopts,
     Capacity,
     ChangedBlocks,
     Engine,
@@ -31,6 +32,7 @@ from openevs.engine.port import (
     Reads,
     SnapshotFacts,
     SnapshotSpec,
+    Stray,
     Throttles,
     VolumeFacts,
     VolumeSpec,
@@ -64,16 +66,31 @@ METHODS: Final = (
     "changed_blocks",
     "ensure_group_snapshot",
     "ensure_limits",
+    "list_strays",
+    "ensure_released",
+    "ensure_adopted",
+    "ensure_snapshot_released",
+    "ensure_snapshot_adopted",
 )
 """The names an `Around` may see: every asynchronous method of `Engine` and its powers."""
 
 WITHOUT_EFFECT: Final = frozenset(
-    {"capacity", "inspect_volume", "inspect_snapshot", "list_objects", "list_exports", "read", "changed_blocks"}
+    {
+        "capacity",
+        "inspect_volume",
+        "inspect_snapshot",
+        "list_objects",
+        "list_exports",
+        "read",
+        "changed_blocks",
+        "list_strays",
+    }
 )
 """Methods that only look."""
 
-UNLIMITED: Final = frozenset({"open", "close", "settle"})
-"""Methods whose work is as long as what an earlier process left: a limit would make a slow start an endless one."""
+UNLIMITED: Final = frozenset({"open", "close", "settle", "ensure_adopted"})
+"""Methods whose work is as long as what an earlier process left, or as a file that is adopted: a limit would make
+what is slow endless."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +291,29 @@ class _WithThrottles(_Wrapped):
         await self._around(call, lambda: self._engine.ensure_limits(volume_id, limits))
 
 
+class _WithAdopts(_Wrapped):
+    _engine: Adopts
+
+    async def list_strays(self) -> Sequence[Stray]:
+        return await self._around(Call("list_strays", ()), self._engine.list_strays)
+
+    async def ensure_released(self, volume_id: VolumeId, name: str) -> None:
+        call = Call("ensure_released", (volume_id, name))
+        await self._around(call, lambda: self._engine.ensure_released(volume_id, name))
+
+    async def ensure_adopted(self, spec: VolumeSpec, name: str) -> VolumeFacts:
+        call = Call("ensure_adopted", (spec, name))
+        return await self._around(call, lambda: self._engine.ensure_adopted(spec, name))
+
+    async def ensure_snapshot_released(self, snapshot_id: SnapshotId, name: str) -> None:
+        call = Call("ensure_snapshot_released", (snapshot_id, name))
+        await self._around(call, lambda: self._engine.ensure_snapshot_released(snapshot_id, name))
+
+    async def ensure_snapshot_adopted(self, spec: SnapshotSpec, name: str) -> SnapshotFacts:
+        call = Call("ensure_snapshot_adopted", (spec, name))
+        return await self._around(call, lambda: self._engine.ensure_snapshot_adopted(spec, name))
+
+
 _KINDS: Final[Mapping[Power, type[_Wrapped]]] = {
     "exports": _WithExports,
     "reads": _WithReads,
@@ -281,5 +321,6 @@ _KINDS: Final[Mapping[Power, type[_Wrapped]]] = {
     "changed_blocks": _WithChangedBlocks,
     "group_snapshots": _WithGroupSnapshots,
     "throttles": _WithThrottles,
+    "adopts": _WithAdopts,
 }
 """What wraps the methods of each power."""

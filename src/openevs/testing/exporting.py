@@ -31,6 +31,7 @@ from openevs.engine.port import (
     Power,
     SnapshotFacts,
     SnapshotSpec,
+    Stray,
     VolumeFacts,
     VolumeSpec,
 )
@@ -39,7 +40,7 @@ from openevs.testing.pace import Pace
 
 _HOST = "127.0.0.1"
 _POWERS: Final[frozenset[Power]] = frozenset(
-    {"reads", "writes", "changed_blocks", "exports", "throttles", "group_snapshots"}
+    {"reads", "writes", "changed_blocks", "exports", "throttles", "group_snapshots", "adopts"}
 )
 
 
@@ -192,6 +193,22 @@ class ExportingMemoryEngine:
 
     async def changed_blocks(self, snapshot_id: SnapshotId, since: SnapshotId | None) -> Sequence[Extent]:
         return await self._memory.changed_blocks(snapshot_id, since)
+
+    async def list_strays(self) -> Sequence[Stray]:
+        return await self._memory.list_strays()
+
+    async def ensure_released(self, volume_id: VolumeId, name: str) -> None:
+        self._refuse_exported(volume_id)
+        await self._memory.ensure_released(volume_id, name)
+
+    async def ensure_adopted(self, spec: VolumeSpec, name: str) -> VolumeFacts:
+        return await self._memory.ensure_adopted(spec, name)
+
+    async def ensure_snapshot_released(self, snapshot_id: SnapshotId, name: str) -> None:
+        await self._memory.ensure_snapshot_released(snapshot_id, name)
+
+    async def ensure_snapshot_adopted(self, spec: SnapshotSpec, name: str) -> SnapshotFacts:
+        return await self._memory.ensure_snapshot_adopted(spec, name)
 
     def _refuse_exported(self, volume_id: VolumeId) -> None:
         if volume_id in self._storage.exports:

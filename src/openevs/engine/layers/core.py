@@ -68,6 +68,8 @@ class Core:
     run_folder: Path
     graph: SharedLock = field(default_factory=SharedLock)
     volumes: dict[VolumeId, Volume] = field(default_factory=dict)
+    released: dict[VolumeId, Volume] = field(default_factory=dict)
+    """Volumes that are nobody's (`strays.py`): only their layers count."""
     owners: dict[SnapshotId, VolumeId] = field(default_factory=dict)
     parents: dict[LayerId, LayerId | None] = field(default_factory=dict)
     reserved: Counter[LayerId] = field(default_factory=Counter)
@@ -92,6 +94,10 @@ class Core:
         self.volumes[made.volume_id] = volume
         self.owners.update(dict.fromkeys(made.snapshots, made.volume_id))
         return volume
+
+    def keep(self, made: Manifest) -> None:
+        """Take a volume that is nobody's into the books."""
+        self.released[made.volume_id] = Volume(made, self.lock_of(made.volume_id), self.files_of(made.volume_id))
 
     def files_of(self, volume_id: VolumeId) -> RunFiles:
         """Return where the volume's daemon has its files."""
@@ -131,7 +137,7 @@ class Core:
     def pinned(self) -> set[LayerId]:
         """Return the layers that some manifest points at."""
         found: set[LayerId] = set()
-        for volume in self.volumes.values():
+        for volume in (*self.volumes.values(), *self.released.values()):
             found |= volume.manifest.layers()
         return found
 
@@ -181,7 +187,7 @@ class Core:
 
     def _is_written(self, made: Manifest) -> bool:
         try:
-            found = manifest.read(self.pool.volumes / f"{made.volume_id}.json")
+            found = manifest.read(self.pool.manifest_path(made))
         except (OSError, manifest.ManifestError):
             return False
         return found.generation == made.generation

@@ -9,7 +9,7 @@ Each method commits by one write of one manifest. What it made before and did no
 at the next start; what it has yet to do after is found out from the manifest by whoever comes next.
 
 Here is the outside: what every call has in common. What each does stands in `volumes`, `snapshots`, `attaching`,
-`reads`, `writes` and `changes`.
+`reads`, `writes`, `changes` and `strays`.
 """
 
 import asyncio
@@ -36,13 +36,14 @@ from openevs.engine.port import (
     Power,
     SnapshotFacts,
     SnapshotSpec,
+    Stray,
     VolumeFacts,
     VolumeSpec,
 )
 
 P = ParamSpec("P")
 T = TypeVar("T")
-_POWERS: frozenset[Power] = frozenset({"exports", "reads", "writes", "changed_blocks"})
+_POWERS: frozenset[Power] = frozenset({"exports", "reads", "writes", "changed_blocks", "adopts"})
 
 
 def _whole(
@@ -201,6 +202,28 @@ class LayersEngine:
     @_whole
     async def changed_blocks(self, snapshot_id: SnapshotId, since: SnapshotId | None) -> Sequence[Extent]:
         return await self._opened().changes.changed_blocks(snapshot_id, since)
+
+    # What is nobody's
+
+    @_whole
+    async def list_strays(self) -> Sequence[Stray]:
+        return await self._opened().strays.listed()
+
+    @_whole
+    async def ensure_released(self, volume_id: VolumeId, name: str) -> None:
+        await self._opened().strays.release(volume_id, name)
+
+    @_whole
+    async def ensure_adopted(self, spec: VolumeSpec, name: str) -> VolumeFacts:
+        return await self._opened().strays.adopt(spec, name)
+
+    @_whole
+    async def ensure_snapshot_released(self, snapshot_id: SnapshotId, name: str) -> None:
+        await self._opened().strays.release_snapshot(snapshot_id, name)
+
+    @_whole
+    async def ensure_snapshot_adopted(self, spec: SnapshotSpec, name: str) -> SnapshotFacts:
+        return await self._opened().strays.adopt_snapshot(spec, name)
 
     # Parts of the above
 

@@ -55,10 +55,17 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     generation: int = 0
     """Counts the writes of this file, for people who compare two copies."""
     format: int = 1
+    released: str | None = None
+    """The volume is nobody's, under this name: its manifest is in the folder of those."""
+    adopted_from: str | None = None
+    """What was taken over to make this volume: if that is still there, taking over was interrupted after its end."""
+    released_snapshots: dict[str, Snapshot] = {}
+    """Snapshots that are nobody's, by name. They keep their layers."""
 
     def layers(self) -> set[LayerId]:
         """Return the layers that this volume points at."""
-        return {self.head, *(snapshot.layer for snapshot in self.snapshots.values())}
+        kept = (*self.snapshots.values(), *self.released_snapshots.values())
+        return {self.head, *(snapshot.layer for snapshot in kept)}
 
     def layer_of(self, object_id: VolumeId | SnapshotId) -> LayerId:
         """Return the layer on top of which the bytes of the volume, or of this snapshot of it, are."""
@@ -71,11 +78,16 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def moved(self, old: LayerId, new: LayerId) -> "Manifest":
         """Return the manifest with `new` in the place of `old`."""
-        snapshots = {
-            key: msgspec.structs.replace(value, layer=new) if value.layer == old else value
-            for key, value in self.snapshots.items()
-        }
-        return msgspec.structs.replace(self, head=new if self.head == old else self.head, snapshots=snapshots)
+
+        def with_new(value: Snapshot) -> Snapshot:
+            return msgspec.structs.replace(value, layer=new) if value.layer == old else value
+
+        return msgspec.structs.replace(
+            self,
+            head=new if self.head == old else self.head,
+            snapshots={key: with_new(value) for key, value in self.snapshots.items()},
+            released_snapshots={key: with_new(value) for key, value in self.released_snapshots.items()},
+        )
 
 
 def encode(manifest: Manifest) -> bytes:
@@ -113,6 +125,15 @@ def write_atomically(path: Path, data: bytes) -> None:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def sync_file(path: Path) -> None:
+    """Make what was written to the file last. Raises OSError."""
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
 
 
 def sync_folder(path: Path) -> None:

@@ -306,10 +306,15 @@ class Merger:
             for layer in [layer for layer, parent in core.parents.items() if parent == upper]:
                 await asyncio.to_thread(core.pool.replace_parent, layer, lower)
                 core.parents[layer] = lower
-            for volume in core.volumes.values():
+            for volume in (*core.volumes.values(), *core.released.values()):
                 if upper in volume.manifest.layers():
                     moved = volume.manifest.moved(upper, lower)
-                    await core.commit(volume, head=moved.head, snapshots=moved.snapshots)
+                    await core.commit(
+                        volume,
+                        head=moved.head,
+                        snapshots=moved.snapshots,
+                        released_snapshots=moved.released_snapshots,
+                    )
             del core.parents[upper]
         await self._forget(upper)
         await asyncio.to_thread(core.pool.remove_layer, upper)

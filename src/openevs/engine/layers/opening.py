@@ -21,6 +21,7 @@ from openevs.engine.layers.pool import Pool, parent_of
 from openevs.engine.layers.reads import Readers, Reading
 from openevs.engine.layers.settings import LayersSettings
 from openevs.engine.layers.snapshots import Snapshots
+from openevs.engine.layers.strays import Strays, load_released
 from openevs.engine.layers.volumes import Volumes
 from openevs.engine.layers.writes import Writing
 
@@ -40,6 +41,7 @@ class Opened:
     reads: Reading
     writes: Writing
     changes: Changes
+    strays: Strays
 
     @classmethod
     async def make(cls, pool_folder: Path, run_folder: Path, settings: LayersSettings) -> Self:
@@ -52,10 +54,12 @@ class Opened:
             await asyncio.to_thread(_load, core)
             readers = Readers(core)
             merger = Merger(core, readers.drop)
+            snapshots = Snapshots(merger)
             reading = Reading(core, merger.serving, readers)
             opened = cls(
-                core, merger, readers, Volumes(merger, readers), Snapshots(merger), Attaching(merger, readers),
+                core, merger, readers, Volumes(merger, readers), snapshots, Attaching(merger, readers),
                 reading, Writing(merger, readers), Changes(core, reading, readers),
+                Strays(merger, readers, snapshots),
             )  # fmt: skip
             await opened._take_over()
         except BaseException:
@@ -131,7 +135,9 @@ def _load(core: Core) -> None:
     core.direct = core.settings.direct_io and core.pool.supports_direct_io()
     headers, damaged = core.pool.read_layers()
     core.parents = {layer: parent_of(header) for layer, header in headers.items()}
-    for made in core.pool.read_manifests().values():
+    manifests = core.pool.read_manifests()
+    load_released(core, manifests)
+    for made in manifests.values():
         volume = core.add(made)
         head = headers.get(made.head)
         if head is not None and head.size_bytes > made.size_bytes:  # growing had got half-way

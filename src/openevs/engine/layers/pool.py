@@ -3,6 +3,8 @@
 pool.json                  format and id of the pool
 lock                       held (flock) by the one process that uses the pool
 volumes/<volume>.json      manifests
+released/<volume>.json     manifests of volumes that are nobody's
+incoming/                  files of an administrator's, raw or qcow2, that can be made volumes
 layers/<layer>.qcow2       layers; immutable unless they are a volume's head
 layers/<layer>.merged      this layer's content is wholly in the layer named inside, which is to take its place
 """
@@ -59,6 +61,8 @@ class Pool:
         self.pool_id = ""
         self.layers = folder / "layers"
         self.volumes = folder / "volumes"
+        self.released = folder / "released"
+        self.incoming = folder / "incoming"
         self._cluster_bits = cluster_bits
         self._lock: int | None = None
 
@@ -105,9 +109,30 @@ class Pool:
                 found[manifest.volume_id] = manifest
         return found
 
+    def manifest_path(self, made: Manifest) -> Path:
+        """Return where the manifest is or would be."""
+        return (self.volumes if made.released is None else self.released) / f"{made.volume_id}.json"
+
+    def read_released(self) -> dict[VolumeId, Manifest]:
+        """Return every volume that is nobody's; remove what an unfinished write left."""
+        found = {}
+        for path in self.released.iterdir():
+            if path.name.endswith(".tmp"):
+                path.unlink(missing_ok=True)
+            elif path.suffix == ".json":
+                made = manifests.read(path)
+                found[made.volume_id] = made
+        return found
+
+    def replace_manifest(self, old: Manifest, new: Manifest) -> None:
+        """Commit `new`, after which `old` is none: whoever finds both believes `new`."""
+        self.write_manifest(new)
+        self.manifest_path(old).unlink(missing_ok=True)
+        manifests.sync_folder(self.manifest_path(old).parent)
+
     def write_manifest(self, manifest: Manifest) -> None:
         """Commit."""
-        manifests.write_atomically(self.volumes / f"{manifest.volume_id}.json", manifests.encode(manifest))
+        manifests.write_atomically(self.manifest_path(manifest), manifests.encode(manifest))
 
     def remove_manifest(self, volume_id: VolumeId) -> None:
         """Commit that the volume does not exist."""
@@ -140,9 +165,20 @@ class Pool:
         if parent is not None:
             qcow2.read_header(self.layer_path(parent))
             name = self.layer_path(parent).name
-        unfinished = self.layers / f"{layer}{_UNFINISHED}"
+        unfinished = self.unfinished_path(layer)
         qcow2.write_empty(unfinished, size_bytes, self._cluster_bits, name)
         unfinished.rename(self.layer_path(layer))
+        manifests.sync_folder(self.layers)
+
+    def unfinished_path(self, layer: LayerId) -> Path:
+        """Return where a layer is while it is being written; what is left there is removed at the next start."""
+        return self.layers / f"{layer}{_UNFINISHED}"
+
+    def finish_layer(self, layer: LayerId) -> None:
+        """Let what was written at `unfinished_path` be a layer, on stable storage."""
+        qcow2.read_header(self.unfinished_path(layer))
+        manifests.sync_file(self.unfinished_path(layer))
+        self.unfinished_path(layer).rename(self.layer_path(layer))
         manifests.sync_folder(self.layers)
 
     def create_on(self, layer: LayerId, parent: LayerId) -> None:
@@ -204,7 +240,7 @@ class Pool:
         if not path.exists():
             strangers = sorted(
                 {path.name for path in self.folder.iterdir()}
-                - {"lock", "lost+found", "layers", "volumes", ".pool.json.tmp"}
+                - {"lock", "lost+found", "layers", "volumes", "released", "incoming", ".pool.json.tmp"}
             )
             if strangers:
                 raise Broken(
@@ -222,4 +258,6 @@ class Pool:
             raise Broken(f"{path} has format {pool.format}; this version knows format 1")
         if not self.layers.is_dir() or not self.volumes.is_dir():
             raise Broken(f"the pool at {self.folder} lacks its folder 'layers' or 'volumes': restore it")
+        for folder in (self.released, self.incoming):
+            folder.mkdir(mode=0o700, exist_ok=True)
         self.pool_id = pool.pool_id

@@ -15,7 +15,7 @@ _HEADER: Final = struct.Struct(">IIQIIQIIQQIIQQQQIIB7x")  # version 3, 112 bytes
 _BACKING_FORMAT: Final = 0xE2792ACA
 _EXTENDED_L2: Final = 1 << 4
 _KNOWN_INCOMPATIBLE: Final = 0b11 | _EXTENDED_L2  # dirty, corrupt, extended L2
-_CORRUPT: Final = 1 << 1
+CORRUPT: Final = 1 << 1
 _REFCOUNT_ORDER: Final = 4
 _NAME_AT: Final = 512  # the parent's name fills part of one sector, so that it is replaced in one piece
 _NAME_MAX: Final = 256
@@ -72,7 +72,7 @@ def read_header(path: Path) -> Header:
     magic, version, name_at, name_size, _, size, _, _, _, _, _, _, _, incompatible, *_ = _HEADER.unpack_from(data)
     if magic != _MAGIC or version != 3:
         raise Qcow2Error(f"{path} is not a qcow2 file of version 3")
-    if incompatible & _CORRUPT:
+    if incompatible & CORRUPT:
         raise Qcow2Error(f"{path} is marked as corrupt by QEMU")
     if incompatible & ~_KNOWN_INCOMPATIBLE or size % 512:
         raise Qcow2Error(f"{path} uses qcow2 features that no layer has ({incompatible:#x}, size {size})")

@@ -68,6 +68,8 @@ class Volumes:
                 return
             if volume.manifest.snapshots:
                 raise Busy(f"volume {volume_id} has snapshots", by=tuple(sorted(volume.manifest.snapshots)))
+            if kept := tuple(sorted(volume.manifest.released_snapshots)):
+                raise Busy(f"volume {volume_id} has snapshots that are not managed: {', '.join(kept)}", by=kept)
             if volume.manifest.export is not None:
                 raise Busy(f"volume {volume_id} is exported", by=(volume_id,))
             if volume.daemon is not None:

@@ -20,6 +20,7 @@ from openevs.testing.conformance import (
     groups,
     interruption,
     snapshots,
+    strays,
     throttles,
     trees,
     walk,
@@ -54,6 +55,7 @@ _CHANGES: Final[frozenset[Power]] = frozenset({"reads", "changed_blocks"})
 _WRITES: Final[frozenset[Power]] = frozenset({"reads", "writes"})
 _SERVED: Final[frozenset[Power]] = frozenset({"reads", "exports"})
 _GROUPS: Final[frozenset[Power]] = frozenset({"reads", "group_snapshots"})
+_ADOPTING: Final[frozenset[Power]] = frozenset({"reads", "writes", "adopts"})
 _THROTTLED: Final[frozenset[Power]] = frozenset({"reads", "exports", "throttles"})
 
 
@@ -132,6 +134,9 @@ CHECKS: Final = (
     Check("writes", contents.check_writes, _WRITES),
     Check("writes_refused", contents.check_writes_refused, _WRITES),
     Check("writes_and_exports", contents.check_writes_and_exports, _WRITES | _SERVED),
+    Check("volume_released_and_adopted", strays.check_volume_released_and_adopted, _ADOPTING),
+    Check("snapshot_released_and_adopted", strays.check_snapshot_released_and_adopted, _ADOPTING),
+    Check("released_with_a_released_snapshot", strays.check_released_with_a_released_snapshot, _ADOPTING),
     Check("random_walk", walk.check_random_walk, _BYTES),
 )
 

@@ -1,0 +1,309 @@
+"""What is nobody's: volumes and snapshots that were let go, and files that an administrator has put into the pool.
+
+    released volume     its manifest moves to another folder; its layers stay pinned
+    released snapshot   moves within the manifest of its volume, from `snapshots` to `released_snapshots`
+    incoming file       a raw or qcow2 file; it is copied into a layer when it is adopted, and then removed
+
+Each commits by one write of one manifest. Between that and the removal of what was there before there may be both; then
+a manifest of `released` counts before one of `volumes`, unless one of `volumes` says that it was adopted from it. Ids
+are never used again, so nothing else can have the same one.
+"""
+
+import asyncio
+import os
+import re
+import stat
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+
+from openevs.domain.ids import SnapshotId, VolumeId
+from openevs.engine.errors import Busy, Mismatch
+from openevs.engine.layers import manifest, qcow2, tool
+from openevs.engine.layers.core import Core, Volume
+from openevs.engine.layers.facts import snapshot_facts, volume_facts
+from openevs.engine.layers.graph import LayerId
+from openevs.engine.layers.manifest import Manifest
+from openevs.engine.layers.merge import Merger
+from openevs.engine.layers.pool import new_layer_id
+from openevs.engine.layers.reads import Readers
+from openevs.engine.layers.snapshots import Snapshots
+from openevs.engine.port import SnapshotFacts, SnapshotSpec, Stray, VolumeFacts, VolumeSpec
+
+_log = structlog.get_logger()
+INCOMING: Final = "incoming/"
+"""What the names of incoming files begin with."""
+_FILE_NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,200}", re.ASCII)
+_TAKEN: Final = ".taken-"
+"""What the name of a file begins with whose adoption has begun; the id of its volume follows."""
+_QCOW2: Final = b"QFI\xfb"
+_HEAD: Final = struct.Struct(">4xIQI4xQ")
+"""Of a qcow2 file: version, where the name of its backing file is, (its length), size."""
+_FEATURES: Final = struct.Struct(">Q")
+_FEATURES_AT: Final = 72
+_EXTERNAL_DATA: Final = 1 << 2
+_SECTOR: Final = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """An incoming file, as it says it is."""
+
+    format: str
+    size_bytes: int
+    unsafe: str | None = None
+
+
+class Strays:
+    """The methods of the power `Adopts`."""
+
+    def __init__(self, merger: Merger, readers: Readers, snapshots: Snapshots) -> None:
+        self._core = merger.core
+        self._merger = merger
+        self._readers = readers
+        self._snapshots = snapshots
+
+    async def listed(self) -> Sequence[Stray]:
+        """Return everything that can be adopted."""
+        core = self._core
+        found = [
+            Stray(str(volume.manifest.released), "volume", volume.manifest.size_bytes)
+            for volume in core.released.values()
+        ]
+        for volume_id, volume in core.volumes.items():
+            for name, snapshot in volume.manifest.released_snapshots.items():
+                found.append(Stray(name, "snapshot", snapshot.size_bytes, volume_id))
+        for name, file in (await asyncio.to_thread(_read_incoming, core.pool.incoming)).items():
+            found.append(Stray(INCOMING + name, "volume", file.size_bytes, unsafe=file.unsafe))
+        return sorted(found, key=lambda stray: stray.name)
+
+    async def release(self, volume_id: VolumeId, name: str) -> None:
+        """Let a volume go; or, if one was being made of an incoming file, let the file be what it was."""
+        core = self._core
+        async with core.lock_of(volume_id):
+            if (volume := core.volumes.get(volume_id)) is None:
+                await asyncio.to_thread(_put_back, core, volume_id, name)
+                return
+            if volume.manifest.snapshots:
+                raise Busy(f"volume {volume_id} has snapshots", by=tuple(sorted(volume.manifest.snapshots)))
+            if volume.manifest.export is not None or volume.daemon is not None:
+                raise Busy(f"volume {volume_id} is exported", by=(volume_id,))
+            if self._released(name) is not None:
+                raise Mismatch(f"there is another stray called {name}")
+            await self._readers.drop(volume.manifest.head)
+            await self._merger.release(volume)
+            async with core.graph.shared():
+                old = volume.manifest
+                made = msgspec.structs.replace(old, released=name, generation=old.generation + 1)
+                await asyncio.to_thread(core.pool.replace_manifest, old, made)
+                del core.volumes[volume_id]
+                core.keep(made)
+            _log.info("volume_released", volume_id=volume_id, name=name)
+
+    async def adopt(self, spec: VolumeSpec, name: str) -> VolumeFacts:
+        """Make a volume of a stray."""
+        core = self._core
+        core.pool.check_name(spec.volume_id)
+        async with core.lock_of(spec.volume_id):
+            if (present := core.volumes.get(spec.volume_id)) is not None:
+                _check_size(name, spec, present.manifest.size_bytes)
+                await asyncio.to_thread(_taken_path(core, spec.volume_id).unlink, missing_ok=True)
+                return volume_facts(present.manifest)
+            if name.startswith(INCOMING):
+                return await self._adopt_file(spec, name.removeprefix(INCOMING))
+            found = self._released(name)
+            if found is None:
+                raise Mismatch(f"there is no stray volume {name}", expected=name)
+            async with core.lock_of(found.manifest.volume_id):
+                if core.released.get(found.manifest.volume_id) is not found:
+                    raise Mismatch(f"there is no stray volume {name}", expected=name)
+                return await self._adopt_released(spec, found)
+
+    async def release_snapshot(self, snapshot_id: SnapshotId, name: str) -> None:
+        """Let a snapshot go."""
+        core = self._core
+        if (owner := core.owners.get(snapshot_id)) is None:
+            return
+        await self._snapshots.inspect(snapshot_id)  # its cut is made, if it was not known to be
+        async with core.lock_of(owner), core.graph.shared():
+            volume = core.volumes.get(owner)
+            taken = volume.manifest.snapshots.get(snapshot_id) if volume else None
+            if volume is None or taken is None:
+                return
+            if any(name in each.manifest.released_snapshots for each in core.volumes.values()):
+                raise Mismatch(f"there is another stray called {name}")
+            left = {key: value for key, value in volume.manifest.snapshots.items() if key != snapshot_id}
+            kept = {**volume.manifest.released_snapshots, name: taken}
+            await core.commit(volume, snapshots=left, released_snapshots=kept)
+        _log.info("snapshot_released", snapshot_id=snapshot_id, name=name)
+
+    async def adopt_snapshot(self, spec: SnapshotSpec, name: str) -> SnapshotFacts:
+        """Make a snapshot of a stray."""
+        core = self._core
+        self._snapshots.check_owner(spec)
+        async with core.lock_of(spec.volume_id), core.graph.shared():
+            volume = core.volume(spec.volume_id)
+            if spec.snapshot_id not in volume.manifest.snapshots:
+                taken = volume.manifest.released_snapshots.get(name)
+                if taken is None:
+                    raise Mismatch(f"volume {spec.volume_id} has no stray snapshot {name}", expected=name)
+                left = {key: value for key, value in volume.manifest.released_snapshots.items() if key != name}
+                made = msgspec.structs.replace(taken, labels=dict(spec.labels))
+                every = {**volume.manifest.snapshots, spec.snapshot_id: made}
+                await core.commit(volume, snapshots=every, released_snapshots=left)
+            return snapshot_facts(volume.manifest, spec.snapshot_id)
+
+    # Parts of the above; they want the locks held
+
+    def _released(self, name: str) -> Volume | None:
+        return next((one for one in self._core.released.values() if one.manifest.released == name), None)
+
+    async def _adopt_released(self, spec: VolumeSpec, found: Volume) -> VolumeFacts:
+        core = self._core
+        _check_size(str(found.manifest.released), spec, found.manifest.size_bytes)
+        await self._merger.release(found)
+        async with core.graph.shared():
+            old = found.manifest
+            made = msgspec.structs.replace(
+                old,
+                volume_id=spec.volume_id,
+                labels=dict(spec.labels),
+                released=None,
+                adopted_from=old.volume_id,
+                generation=old.generation + 1,
+            )
+            await asyncio.to_thread(core.pool.replace_manifest, old, made)
+            del core.released[old.volume_id]
+            core.add(made)
+        _log.info("volume_adopted", volume_id=spec.volume_id, name=old.released)
+        return volume_facts(made)
+
+    async def _adopt_file(self, spec: VolumeSpec, name: str) -> VolumeFacts:
+        core = self._core
+        taken = await asyncio.to_thread(_take, core, spec.volume_id, name)
+        layer = new_layer_id()
+        made = Manifest(spec.volume_id, spec.size_bytes, layer, dict(spec.labels))
+        try:
+            file = await asyncio.to_thread(_read_file, taken)
+            _check_file(name, spec, file)
+            await self._copy(taken, file.format, layer, spec.size_bytes)
+            async with core.graph.shared():
+                core.parents[layer] = None
+                await asyncio.to_thread(core.pool.write_manifest, made)
+                core.add(made)
+        except BaseException:
+            if not core.pool.manifest_path(made).exists():  # else it is whole, and whoever calls again is told so
+                core.parents.pop(layer, None)
+                await asyncio.to_thread(core.pool.remove_layer, layer)
+                await asyncio.to_thread(_put_back, core, spec.volume_id, INCOMING + name)
+            raise
+        await asyncio.to_thread(taken.unlink, missing_ok=True)
+        _log.info("file_adopted", volume_id=spec.volume_id, name=name)
+        return volume_facts(made)
+
+    async def _copy(self, file: Path, file_format: str, layer: LayerId, size_bytes: int) -> None:
+        """Make a layer of the file's bytes, on stable storage; nothing points at it yet."""
+        core = self._core
+        unfinished = core.pool.unfinished_path(layer)
+        options = f"extended_l2=on,cluster_size={1 << core.settings.cluster_bits}"
+        words = ("-f", file_format, "-O", "qcow2", "-o", options, str(file), str(unfinished))
+        try:
+            await tool.run_tool("qemu-img", "convert", "-q", *words)
+            await tool.run_tool("qemu-img", "resize", "-q", "-f", "qcow2", str(unfinished), str(size_bytes))
+            await asyncio.to_thread(core.pool.finish_layer, layer)
+        finally:
+            await asyncio.to_thread(unfinished.unlink, missing_ok=True)
+
+
+def load_released(core: Core, volumes: dict[VolumeId, Manifest]) -> None:
+    """Read what was released into the books, and finish what was interrupted: of two manifests of one volume, the one
+    that does not count goes. Changes `volumes`. Blocking."""
+    adopted = {made.adopted_from for made in volumes.values()}
+    for volume_id, made in core.pool.read_released().items():
+        if volume_id in adopted:
+            core.pool.manifest_path(made).unlink(missing_ok=True)
+            manifest.sync_folder(core.pool.released)
+            continue
+        if volume_id in volumes:
+            del volumes[volume_id]
+            core.pool.remove_manifest(volume_id)
+        core.keep(made)
+
+
+def _check_size(name: str, spec: VolumeSpec, found: int) -> None:
+    if found != spec.size_bytes:
+        raise Mismatch(f"{name} has {found} bytes, not {spec.size_bytes}", expected=spec.size_bytes, found=found)
+
+
+def _check_file(name: str, spec: VolumeSpec, file: Incoming) -> None:
+    if file.unsafe is not None:
+        raise Mismatch(f"{INCOMING}{name} cannot be adopted: {file.unsafe}")
+    if file.size_bytes > spec.size_bytes:
+        raise Mismatch(f"{INCOMING}{name} is larger than asked for", expected=spec.size_bytes, found=file.size_bytes)
+
+
+def _taken_path(core: Core, volume_id: VolumeId) -> Path:
+    return core.pool.incoming / f"{_TAKEN}{volume_id}"
+
+
+def _take(core: Core, volume_id: VolumeId, name: str) -> Path:
+    """Give an incoming file to one volume, and return where it is then. Raises Mismatch. Blocking."""
+    taken, source = _taken_path(core, volume_id), core.pool.incoming / name
+    if taken.exists():
+        return taken
+    if not _FILE_NAME.fullmatch(name) or not _is_file(source):
+        raise Mismatch(f"there is no stray volume {INCOMING}{name}", expected=name)
+    source.rename(taken)
+    manifest.sync_folder(core.pool.incoming)
+    return taken
+
+
+def _put_back(core: Core, volume_id: VolumeId, name: str) -> None:
+    """Give an incoming file its name back, unless another has that by now. Blocking."""
+    taken, source = _taken_path(core, volume_id), core.pool.incoming / name.removeprefix(INCOMING)
+    if name.startswith(INCOMING) and _FILE_NAME.fullmatch(source.name) and taken.exists() and not source.exists():
+        taken.rename(source)
+        manifest.sync_folder(core.pool.incoming)
+
+
+def _is_file(path: Path) -> bool:
+    """Say whether it is a file itself: a link could lead to anything on this machine."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return False
+
+
+def _read_incoming(folder: Path) -> Mapping[str, Incoming]:
+    found = {}
+    for path in folder.iterdir():
+        if _FILE_NAME.fullmatch(path.name) and _is_file(path):
+            found[path.name] = _read_file(path)
+    return found
+
+
+def _read_file(path: Path) -> Incoming:
+    """Return what a file says it is. Blocking."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        head = file.read(_FEATURES_AT + _FEATURES.size)
+        length = os.fstat(file.fileno()).st_size
+    if not head.startswith(_QCOW2):
+        return Incoming("raw", -(-length // _SECTOR) * _SECTOR, None if length else "it is empty")
+    if len(head) < _FEATURES_AT + _FEATURES.size:
+        return Incoming("qcow2", 0, "its header is cut short")
+    version, backing, _, size = _HEAD.unpack_from(head)
+    features = _FEATURES.unpack_from(head, _FEATURES_AT)[0] if version > 2 else 0
+    unsafe = None
+    if backing or features & _EXTERNAL_DATA:
+        unsafe = "its bytes are partly in another file"
+    elif not size:
+        unsafe = "it is empty"
+    elif features & qcow2.CORRUPT:
+        unsafe = "it is marked as corrupt"
+    return Incoming("qcow2", -(-size // _SECTOR) * _SECTOR, unsafe)
