@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from openevs.api.call import Call, Reply, Route
 from openevs.api.wire.lists import list_query, page_links
-from openevs.api.wire.messages import MESSAGE_LIST, message_view
+from openevs.api.wire.messages import MESSAGE_LIST, MessageList, MessageShown, message_view
 from openevs.service import messages as service
 from openevs.service.queries import ListQuery
 from openevs.store.listing import Page
@@ -47,7 +47,9 @@ _LIST = ("limit", "offset", "marker", "sort", "sort_key", "sort_dir", "all_tenan
 _route = partial(Route, apis=("v3",), since=3, tag="Messages")
 
 ROUTES = [
-    _route("GET", _PATH, list_messages, 200, "List user messages", policy="message:get_all", query=_LIST),
-    _route("GET", _ONE, get_message, 200, "Show a user message", policy="message:get"),
+    _route(
+        "GET", _PATH, list_messages, 200, "List user messages", policy="message:get_all", query=_LIST, reply=MessageList
+    ),
+    _route("GET", _ONE, get_message, 200, "Show a user message", policy="message:get", reply=MessageShown),
     _route("DELETE", _ONE, delete_message, 204, "Remove a user message", policy="message:delete"),
 ]

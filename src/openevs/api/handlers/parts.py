@@ -9,12 +9,15 @@ from openevs.api.call import Call, Reply, Route
 from openevs.api.faults import HttpRefusal
 from openevs.api.wire.bodies import convert, flag, json_object
 from openevs.api.wire.parts import (
-    BackendChange,
-    Failover,
-    LogChange,
-    LogQuery,
-    PartChange,
-    PartDisable,
+    BackendBody,
+    FailoverBody,
+    HostBody,
+    LogChangeBody,
+    LogQueryBody,
+    PartBody,
+    PartDisableBody,
+    PartList,
+    PoolList,
     capabilities_view,
     host_view,
     part_view,
@@ -38,25 +41,25 @@ async def list_services(call: Call) -> Reply:
 
 async def put_enable(call: Call) -> Reply:
     """Let a part work again."""
-    body = convert(json_object(call), PartChange)
+    body = convert(json_object(call), PartBody)
     return await _switch(call, body, disabled=False)
 
 
 async def put_disable(call: Call) -> Reply:
     """Let a part take nothing new."""
-    return await _switch(call, convert(json_object(call), PartChange), disabled=True)
+    return await _switch(call, convert(json_object(call), PartBody), disabled=True)
 
 
 async def put_disable_log_reason(call: Call) -> Reply:
     """Let a part take nothing new, and say why."""
-    body = convert(json_object(call), PartDisable)
+    body = convert(json_object(call), PartDisableBody)
     reason = check_text("disabled_reason", body.disabled_reason)
     if not reason:
         raise InvalidInput("disabled_reason", "it is required, and may not be empty.")
     return await _switch(call, body, disabled=True, reason=reason)
 
 
-async def _switch(call: Call, body: PartChange, *, disabled: bool, reason: str | None = None) -> Reply:
+async def _switch(call: Call, body: PartBody, *, disabled: bool, reason: str | None = None) -> Reply:
     binary = body.binary or body.service
     if not binary or not body.host:
         raise InvalidInput("body", "it must have host, and binary or service.")
@@ -75,25 +78,25 @@ async def _switch(call: Call, body: PartChange, *, disabled: bool, reason: str |
 
 async def put_freeze(call: Call) -> Reply:
     """Let a backend change nothing."""
-    await service.freeze_host(call.deps, convert(json_object(call), BackendChange).host, frozen=True)
+    await service.freeze_host(call.deps, convert(json_object(call), BackendBody).host, frozen=True)
     return Reply()
 
 
 async def put_thaw(call: Call) -> Reply:
     """Let a frozen backend change things again."""
-    await service.freeze_host(call.deps, convert(json_object(call), BackendChange).host, frozen=False)
+    await service.freeze_host(call.deps, convert(json_object(call), BackendBody).host, frozen=False)
     return Reply()
 
 
 async def put_failover(call: Call) -> Reply:
     """Nothing is replicated, so there is nothing to fail over to."""
-    convert(json_object(call), Failover)
+    convert(json_object(call), FailoverBody)
     raise NotSupported("failover is not supported: this service replicates nothing.")
 
 
 async def put_get_log(call: Call) -> Reply:
     """Show what is logged: one process logs for all parts."""
-    body = convert(json_object(call), LogQuery)
+    body = convert(json_object(call), LogQueryBody)
     _check_binary(body.binary)
     prefix = body.prefix or "openevs"
     level = call.deps.settings.log.level.upper()
@@ -107,7 +110,7 @@ async def put_get_log(call: Call) -> Reply:
 
 async def put_set_log(call: Call) -> Reply:
     """What is logged is a setting."""
-    _check_binary(convert(json_object(call), LogChange).binary)
+    _check_binary(convert(json_object(call), LogChangeBody).binary)
     raise NotSupported("set-log is not supported: the level is the setting log.level, read at the start.")
 
 
@@ -175,7 +178,7 @@ async def get_cluster(call: Call) -> Reply:
     raise NotFound("cluster", call.path["name"])
 
 
-class ClusterChange(Struct, forbid_unknown_fields=True):
+class ClusterBody(Struct, forbid_unknown_fields=True):
     """The body of enable and disable of a cluster."""
 
     name: str
@@ -185,10 +188,10 @@ class ClusterChange(Struct, forbid_unknown_fields=True):
 
 async def put_cluster(call: Call) -> Reply:
     """There is no cluster to switch."""
-    raise NotFound("cluster", convert(json_object(call), ClusterChange).name)
+    raise NotFound("cluster", convert(json_object(call), ClusterBody).name)
 
 
-class Cleanup(Struct, forbid_unknown_fields=True):
+class CleanupBody(Struct, forbid_unknown_fields=True):
     """The body of a clean-up."""
 
     cluster_name: str | None = None
@@ -203,7 +206,7 @@ class Cleanup(Struct, forbid_unknown_fields=True):
 
 async def post_cleanup(call: Call) -> Reply:
     """Nothing is ever left to clean up: work that a dead process left is resumed by the next one."""
-    body = convert(json_object(call) if call.body else {}, Cleanup)
+    body = convert(json_object(call) if call.body else {}, CleanupBody)
     if body.binary not in (None, VOLUME, SCHEDULER):
         raise InvalidInput("binary", f"it must be {VOLUME} or {SCHEDULER}.")
     if body.resource_type is not None and body.resource_type.title() not in ("Volume", "Snapshot"):
@@ -230,20 +233,27 @@ ROUTES = [
         "List the parts of the service",
         policy="volume_extension:services:index",
         query=("host", "binary"),
+        reply=PartList,
     ),
-    _change(_SERVICES + "/enable", put_enable, 200, "Let a part work again", body=PartChange),
-    _change(_SERVICES + "/disable", put_disable, 200, "Let a part take nothing new", body=PartChange),
+    _change(_SERVICES + "/enable", put_enable, 200, "Let a part work again", body=PartBody),
+    _change(_SERVICES + "/disable", put_disable, 200, "Let a part take nothing new", body=PartBody),
     _change(
         _SERVICES + "/disable-log-reason",
         put_disable_log_reason,
         200,
         "Let a part take nothing new, with a reason",
-        body=PartDisable,
+        body=PartDisableBody,
     ),
     _change(
-        _SERVICES + "/get-log", put_get_log, 200, "Show the levels of the log", body=LogQuery, apis=("v3",), since=32
+        _SERVICES + "/get-log",
+        put_get_log,
+        200,
+        "Show the levels of the log",
+        body=LogQueryBody,
+        apis=("v3",),
+        since=32,
     ),
-    _change(_SERVICES + "/set-log", put_set_log, 202, "Refused: a setting", body=LogChange, apis=("v3",), since=32),
+    _change(_SERVICES + "/set-log", put_set_log, 202, "Refused: a setting", body=LogChangeBody, apis=("v3",), since=32),
     _route(
         "PUT",
         _SERVICES + "/freeze",
@@ -251,9 +261,9 @@ ROUTES = [
         200,
         "Freeze a backend",
         policy="volume:freeze_host",
-        body=BackendChange,
+        body=BackendBody,
     ),
-    _route("PUT", _SERVICES + "/thaw", put_thaw, 200, "Thaw a backend", policy="volume:thaw_host", body=BackendChange),
+    _route("PUT", _SERVICES + "/thaw", put_thaw, 200, "Thaw a backend", policy="volume:thaw_host", body=BackendBody),
     *(
         _route(
             "PUT",
@@ -262,13 +272,13 @@ ROUTES = [
             202,
             "Refused: nothing is replicated",
             policy="volume:failover_host",
-            body=Failover,
+            body=FailoverBody,
         )
         for name in ("failover_host", "failover")
     ),
     _host("GET", _HOSTS, list_hosts, 200, "List hosts", query=("zone",)),
     _host("GET", _HOSTS + "/{host}", get_host, 200, "Show what is on a host"),
-    _host("PUT", _HOSTS + "/{host}", put_host, 200, "Switch a host off or on"),
+    _host("PUT", _HOSTS + "/{host}", put_host, 200, "Switch a host off or on", body=HostBody),
     _route(
         "GET",
         "{project_id}/scheduler-stats/get_pools",
@@ -277,6 +287,7 @@ ROUTES = [
         "List the pools",
         policy="scheduler_extension:scheduler_stats:get_pools",
         query=("detail", "name", "volume_type"),
+        reply=PoolList,
     ),
     _route(
         "GET",
@@ -289,8 +300,12 @@ ROUTES = [
     _cluster("GET", _CLUSTERS, list_clusters, 200, "List clusters", policy="clusters:get_all"),
     _cluster("GET", _CLUSTERS + "/detail", list_clusters, 200, "List clusters in detail", policy="clusters:get_all"),
     _cluster("GET", _CLUSTERS + "/{name}", get_cluster, 200, "Show a cluster", policy="clusters:get"),
-    _cluster("PUT", _CLUSTERS + "/enable", put_cluster, 200, "Enable a cluster", policy="clusters:update"),
-    _cluster("PUT", _CLUSTERS + "/disable", put_cluster, 200, "Disable a cluster", policy="clusters:update"),
+    _cluster(
+        "PUT", _CLUSTERS + "/enable", put_cluster, 200, "Enable a cluster", policy="clusters:update", body=ClusterBody
+    ),
+    _cluster(
+        "PUT", _CLUSTERS + "/disable", put_cluster, 200, "Disable a cluster", policy="clusters:update", body=ClusterBody
+    ),
     _route(
         "POST",
         "{project_id}/workers/cleanup",
@@ -300,6 +315,6 @@ ROUTES = [
         policy="workers:cleanup",
         apis=("v3",),
         since=24,
-        body=Cleanup,
+        body=CleanupBody,
     ),
 ]

@@ -8,9 +8,14 @@ from openevs.api.wire.bodies import flag, parse
 from openevs.api.wire.lists import list_query, page_links
 from openevs.api.wire.transfers import (
     TRANSFER_LIST,
-    TransferAccept,
+    AcceptTransfer,
+    TransferAccepted,
     TransferCreate,
     TransferCreateNew,
+    TransferDetails,
+    TransferList,
+    TransferMade,
+    TransferShown,
     transfer_detail,
     transfer_summary,
 )
@@ -43,7 +48,7 @@ async def _offer(call: Call, body: TransferCreate, *, no_snapshots: bool) -> Rep
 
 async def post_accept(call: Call) -> Reply:
     """Take over the volume of a transfer, with its key."""
-    key = str(parse(call, "accept", TransferAccept).auth_key)
+    key = str(parse(call, "accept", AcceptTransfer).auth_key)
     transfer = await service.accept_transfer(call.deps, call.caller, call.path["transfer_id"], key)
     return Reply({"transfer": transfer_summary(call, transfer)})
 
@@ -95,9 +100,24 @@ def _routes(name: str, create: Handler, body: type, apis: tuple[str, ...]) -> li
     write = partial(Route, apis=apis, tag="Transfers")
     return [
         write(
-            "POST", path, create, 202, "Offer a volume to another project", policy="volume:create_transfer", body=body
+            "POST",
+            path,
+            create,
+            202,
+            "Offer a volume to another project",
+            policy="volume:create_transfer",
+            body=body,
+            reply=TransferMade,
         ),
-        show(path, list_transfers, 200, "List transfers", policy="volume:get_all_transfers", query=_LIST),
+        show(
+            path,
+            list_transfers,
+            200,
+            "List transfers",
+            policy="volume:get_all_transfers",
+            query=_LIST,
+            reply=TransferList,
+        ),
         show(
             path + "/detail",
             list_transfers_detail,
@@ -105,8 +125,9 @@ def _routes(name: str, create: Handler, body: type, apis: tuple[str, ...]) -> li
             "List transfers with details",
             policy="volume:get_all_transfers",
             query=_LIST,
+            reply=TransferDetails,
         ),
-        show(one, get_transfer, 200, "Show a transfer", policy="volume:get_transfer"),
+        show(one, get_transfer, 200, "Show a transfer", policy="volume:get_transfer", reply=TransferShown),
         write("DELETE", one, delete_transfer, 202, "Take an offer back", policy="volume:delete_transfer"),
         write(
             "POST",
@@ -115,7 +136,8 @@ def _routes(name: str, create: Handler, body: type, apis: tuple[str, ...]) -> li
             202,
             "Accept a transfer",
             policy="volume:accept_transfer",
-            body=TransferAccept,
+            body=AcceptTransfer,
+            reply=TransferAccepted,
         ),
     ]
 

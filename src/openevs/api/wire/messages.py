@@ -2,8 +2,11 @@
 
 from typing import Any
 
+from msgspec import UNSET, Struct, UnsetType
+
 from openevs.api.call import Call
 from openevs.api.wire.lists import Listing
+from openevs.api.wire.snapshot_replies import Link, Time
 from openevs.api.wire.times import wire_time
 from openevs.domain.message import Message
 
@@ -21,6 +24,35 @@ MESSAGE_LIST = Listing(
         "created_at": "created_at",
     },
 )
+
+
+class MessageView(Struct):
+    """A message."""
+
+    id: str
+    event_id: str
+    user_message: str
+    message_level: str
+    created_at: Time
+    guaranteed_until: Time
+    request_id: str
+    links: list[Link]
+    resource_type: str
+    resource_uuid: str | UnsetType = UNSET
+
+
+class MessageShown(Struct):
+    """One message."""
+
+    message: MessageView
+
+
+class MessageList(Struct):
+    """One page of messages."""
+
+    messages: list[MessageView]
+    messages_links: list[Link] | UnsetType = UNSET
+    count: int | UnsetType = UNSET
 
 
 def message_view(call: Call, message: Message) -> dict[str, Any]:

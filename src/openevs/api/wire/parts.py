@@ -1,17 +1,24 @@
 """The service itself as the API writes it: services, hosts, pools, capabilities."""
 
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal
 
-from msgspec import Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from openevs.api.call import Call
+from openevs.api.wire.snapshot_replies import Time
 from openevs.api.wire.times import wire_time
 from openevs.domain.backends import PROTOCOL, VENDOR, VOLUME, Part, backend_host, pool_name
 from openevs.service.deps import Deps
 from openevs.service.parts import Use
 
 
-class PartChange(Struct, forbid_unknown_fields=True):
+class HostBody(Struct, forbid_unknown_fields=True):
+    """The body of a switch of a host."""
+
+    status: str
+
+
+class PartBody(Struct, forbid_unknown_fields=True):
     """The body of enable and disable."""
 
     binary: str | None = None
@@ -20,26 +27,26 @@ class PartChange(Struct, forbid_unknown_fields=True):
     cluster: str | None = None
 
 
-class PartDisable(PartChange, forbid_unknown_fields=True):
+class PartDisableBody(PartBody, forbid_unknown_fields=True):
     """The body of disable-log-reason."""
 
     disabled_reason: str | None = None
 
 
-class BackendChange(Struct, forbid_unknown_fields=True):
+class BackendBody(Struct, forbid_unknown_fields=True):
     """The body of freeze and thaw."""
 
     host: str | None = None
     cluster: str | None = None
 
 
-class Failover(BackendChange, forbid_unknown_fields=True):
+class FailoverBody(BackendBody, forbid_unknown_fields=True):
     """The body of failover and failover_host."""
 
     backend_id: str | None = None
 
 
-class LogQuery(Struct, forbid_unknown_fields=True):
+class LogQueryBody(Struct, forbid_unknown_fields=True):
     """The body of get-log."""
 
     binary: str | None = None
@@ -47,10 +54,46 @@ class LogQuery(Struct, forbid_unknown_fields=True):
     prefix: str | None = None
 
 
-class LogChange(LogQuery, forbid_unknown_fields=True):
+class LogChangeBody(LogQueryBody, forbid_unknown_fields=True):
     """The body of set-log."""
 
     level: str | None = None
+
+
+class PartView(Struct):
+    """A part of the service."""
+
+    binary: str
+    host: str
+    zone: str
+    status: Literal["enabled", "disabled"]
+    state: Literal["up", "down"]
+    updated_at: Time
+    disabled_reason: str | None
+    cluster: Annotated[None | UnsetType, Meta(description="From 3.7 on.")] = UNSET
+    replication_status: str | UnsetType = UNSET
+    active_backend_id: None | UnsetType = UNSET
+    frozen: bool | UnsetType = UNSET
+    backend_state: Annotated[str | UnsetType, Meta(description="From 3.49 on.")] = UNSET
+
+
+class PartList(Struct):
+    """The parts of the service."""
+
+    services: list[PartView]
+
+
+class PoolView(Struct):
+    """A pool."""
+
+    name: str
+    capabilities: dict[str, Any] | UnsetType = UNSET
+
+
+class PoolList(Struct):
+    """The pools."""
+
+    pools: list[PoolView]
 
 
 def part_view(call: Call, part: Part) -> dict[str, Any]:

@@ -1,11 +1,12 @@
 """Transfers as the API writes them."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from msgspec import Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from openevs.api.call import Call
 from openevs.api.wire.lists import Listing
+from openevs.api.wire.snapshot_replies import Link, Time
 from openevs.api.wire.times import wire_time
 from openevs.domain.transfer import Transfer
 
@@ -34,10 +35,69 @@ class TransferCreateNew(TransferCreate):
     no_snapshots: bool | str | int = False
 
 
-class TransferAccept(Struct):
+class AcceptTransfer(Struct):
     """The body of an acceptance, in its envelope `accept`."""
 
     auth_key: str | int
+
+
+class TransferSummary(Struct):
+    """A transfer in the short list, and once it was accepted."""
+
+    id: str
+    volume_id: str
+    name: str | None
+    links: list[Link]
+
+
+class TransferDetail(TransferSummary):
+    """A transfer in show and in the detailed list."""
+
+    created_at: Time
+    no_snapshots: Annotated[bool | UnsetType, Meta(description="From 3.55 on.")] = UNSET
+    source_project_id: Annotated[str | UnsetType, Meta(description="From 3.57 on.")] = UNSET
+    destination_project_id: Annotated[None | UnsetType, Meta(description="From 3.57 on.")] = UNSET
+    accepted: Annotated[bool | UnsetType, Meta(description="From 3.57 on.")] = UNSET
+
+
+class TransferOffer(TransferDetail):
+    """A transfer as it was made, with its key."""
+
+    auth_key: str | None = None
+
+
+class TransferMade(Struct):
+    """A transfer that was made."""
+
+    transfer: TransferOffer
+
+
+class TransferShown(Struct):
+    """One transfer."""
+
+    transfer: TransferDetail
+
+
+class TransferAccepted(Struct):
+    """A transfer that was accepted."""
+
+    transfer: TransferSummary
+
+
+class TransferList(Struct):
+    """One page of transfers."""
+
+    transfers: list[TransferSummary]
+    transfers_links: list[Link] | UnsetType = UNSET
+    count: int | UnsetType = UNSET
+
+
+class TransferDetails(Struct):
+    """One page of transfers with all their fields."""
+
+    transfers: list[TransferDetail]
+    transfers_links: list[Link] | UnsetType = UNSET
+    count: int | UnsetType = UNSET
 
 
 def transfer_summary(call: Call, transfer: Transfer) -> dict[str, Any]:
