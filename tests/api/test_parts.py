@@ -183,3 +183,69 @@ def test_clusters_and_workers(tmp_path: Path) -> None:
             assert fault(await admin.call("POST", "/v3/{p}/workers/cleanup", wrong)) == (400, "badRequest")
 
     at_work(tmp_path, work)
+
+
+def test_a_type_chooses_among_backends(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client, admin: Client) -> None:
+        hosts = {"layers": "openevs@fast#fast"}
+        for key, name in (("volume_backend_name", "fast"), ("capabilities:volume_backend_name", "big")):
+            made = {"volume_type": {"name": f"on-{name}", "extra_specs": {key: name}}}
+            assert (await admin.call("POST", "/v3/{p}/types", made)).status_code == 200
+            hosts[f"on-{name}"] = f"openevs@{name}#{name}"
+        for volume_type, host in hosts.items():
+            volume = await client.volume(volume_type=volume_type)
+            shown = (await admin.get(f"/v3/{{p}}/volumes/{volume['id']}"))["volume"]
+            assert shown["os-vol-host-attr:host"] == host
+        uses = (await admin.get("/v3/{p}/os-hosts/openevs@big"))["host"]
+        assert [use["resource"]["volume_count"] for use in uses] == ["1", "1"]
+
+    at_work(tmp_path, work, backends="fast,big")
+
+
+def test_what_is_switched_off_takes_nothing_new(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client, admin: Client) -> None:
+        big = {"host": "openevs@big", "binary": "cinder-volume"}
+        made = {"volume_type": {"name": "on-big", "extra_specs": {"volume_backend_name": "big"}}}
+        assert (await admin.call("POST", "/v3/{p}/types", made)).status_code == 200
+        assert (await put(admin, "disable", **big)).status_code == 200
+        reply = await client.call("POST", "/v3/{p}/volumes", {"volume": {"size": 1, "volume_type": "on-big"}})
+        assert reply.status_code == 202
+        failed = await client.until("volume", reply.json()["volume"]["id"], "error")
+        (message,) = (await client.get(f"/v3/{{p}}/messages?resource_uuid={failed['id']}"))["messages"]
+        assert message["event_id"] == "VOLUME_VOLUME_001_003"
+        assert "big is disabled or frozen" in message["user_message"]
+        await client.volume()
+        assert (await put(admin, "enable", **big)).status_code == 200
+        await client.volume(volume_type="on-big")
+
+    at_work(tmp_path, work, backends="fast,big")
+
+
+def test_a_volume_changes_its_backend(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client, admin: Client) -> None:
+        for name in ("fast", "big"):
+            made = {"volume_type": {"name": f"on-{name}", "extra_specs": {"volume_backend_name": name}}}
+            assert (await admin.call("POST", "/v3/{p}/types", made)).status_code == 200
+        volume = await client.volume(volume_type="on-fast")
+        one = f"/v3/{{p}}/volumes/{volume['id']}"
+
+        async def shown() -> list[Any]:
+            found = (await admin.get(one))["volume"]
+            names = ("os-vol-host-attr:host", "migration_status", "os-vol-mig-status-attr:migstat", "volume_type")
+            return [found[name] for name in names]
+
+        assert await shown() == ["openevs@fast#fast", None, None, "on-fast"]
+        never = {"os-retype": {"new_type": "on-big", "migration_policy": "never"}}
+        assert fault(await client.call("POST", f"{one}/action", never)) == (400, "badRequest")
+        moving = {"os-retype": {"new_type": "on-big", "migration_policy": "on-demand"}}
+        assert (await client.call("POST", f"{one}/action", moving)).status_code == 202
+        await client.until("volume", volume["id"], "available")
+        assert await shown() == ["openevs@big#big", "success", "success", "on-big"]
+
+        to = {"os-migrate_volume": {"host": "openevs@fast#fast"}}
+        assert fault(await client.call("POST", f"{one}/action", to)) == (403, "forbidden")
+        assert (await admin.call("POST", f"{one}/action", to)).status_code == 202
+        assert await shown() == ["openevs@fast#fast", "success", "success", "on-big"]
+        assert fault(await admin.call("POST", f"{one}/action", to)) == (400, "badRequest")
+
+    at_work(tmp_path, work, backends="fast,big")

@@ -129,7 +129,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("revert", {}, "Invalid input for snapshot_id:"),
     ("os-nothing", {}, "no such action: 'os-nothing'"),
     ("os-reimage", {"image_id": GONE}, "no such action: 'os-reimage'"),  # before 3.68
-    ("os-retype", {"new_type": "x"}, "os-retype is not supported: there is one volume type"),
+    ("os-retype", {"new_type": "x"}, "Invalid input for new_type:"),
     (
         "os-volume_upload_image",
         {"image_name": "x"},
@@ -142,7 +142,9 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("os-unset_image_metadata", {}, "Invalid input for key:"),
 ]
 ADMIN_REFUSED: list[tuple[str, Any, str]] = [
-    ("os-migrate_volume", {"host": "h"}, "os-migrate_volume is not supported: there is one storage host"),
+    ("os-migrate_volume", {"host": "h"}, "Invalid input for host:"),
+    ("os-migrate_volume", {"host": "openevs@layers#layers"}, "Invalid input for host:"),
+    ("os-migrate_volume", {"cluster": "c"}, "Invalid input for host:"),
     ("os-migrate_volume_completion", {"new_volume": GONE}, "os-migrate_volume_completion is not supported"),
     ("os-unmanage", {}, "os-unmanage is not supported"),
     ("os-reset_status", {}, "Invalid input for os-reset_status:"),

@@ -81,7 +81,8 @@ CHOICES: Final = (
         "services, hosts, pools",
         (
             "one process, one pool, under the names Cinder has for its parts; a pool's numbers are those of the last "
-            "look, seconds ago; `failover` and `set-log` are 400; there are no clusters; nothing waits for clean-up"
+            "look, seconds ago; a volume that changes its backend moves no bytes; `failover` and `set-log` are 400; "
+            "there are no clusters; nothing waits for clean-up"
         ),
     ),
     (
@@ -117,13 +118,8 @@ Microversions {as_text(LOWEST)} to {as_text(HIGHEST)} on `/v3`. A native v3 path
 NOT_YET: Final = (
     ("`backups`, `cloudbackups`, `os-backup-…`", "404; `backup_id` at volume creation is 400"),
     ("`groups`, `group_snapshots`, `group_types`, `consistencygroups`", "404"),
-    ("creating and changing volume types, encryption, QoS specs", "404; the types that there are can be read"),
     ("`os-volume-manage`, `manageable_volumes`, `os-unmanage`", "404; the actions are 400"),
-    (
-        "`os-retype`, `os-migrate_volume`, `os-reimage`, `os-volume_upload_image`",
-        "400, saying what is missing",
-    ),
-    ("`default-types`", "404"),
+    ("`imageRef`, `os-reimage`, `os-volume_upload_image`", "400: there are no images"),
     ("v1 volumes and snapshots, v5 as a whole, tags, the recycle bin, transfers of Huawei's families", "404"),
     ("an external Keystone", "no setting yet; `identity/port.py` is the seam"),
 )

@@ -23,6 +23,10 @@ TRANSITIONAL_VOLUME_STATUSES: Final = frozenset("creating extending deleting rol
 """Statuses that an operation holds: with no open operation, a volume must not be in one."""
 TRANSITIONAL_SNAPSHOT_STATUSES: Final = frozenset("creating deleting rollbacking restoring".split())
 
+MIGRATING: Final = "migrating"
+MIGRATED: Final = "success"
+"""What is said of a volume's migration while it goes on, and for ever after."""
+
 PREVIOUS: Final = "<previous>"
 """As the target of a move: the status the volume had before the interruption."""
 

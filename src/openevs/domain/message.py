@@ -65,12 +65,14 @@ FAILURES: Final[Mapping[str, Failure]] = {
     "restore_backup": Failure("015", "026", "the backup could not be restored"),
 }
 """Kind of operation → how its failure is told."""
+NO_PLACE: Final = Failure("001", "003", "the volume could not be placed")
+"""A volume for which there was no backend."""
 ANY_OTHER: Final = Failure("100", "001", "{kind} failed")
 
 
 def failure_message(operation: Operation, reason: str, now: datetime, until: datetime) -> Message:
     """Return what is told of an operation that failed."""
-    failure = FAILURES.get(operation.kind, ANY_OTHER)
+    failure = NO_PLACE if "refused" in operation.input else FAILURES.get(operation.kind, ANY_OTHER)
     kind = operation.resource_kind
     resource_type = RESOURCE_TYPES.get(kind, f"VOLUME_{kind.upper()}")
     phrase = failure.phrase.format(kind=operation.kind.replace("_", " "))

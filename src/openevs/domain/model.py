@@ -44,6 +44,8 @@ class Volume(NamedTuple):
     """Id of the volume type, whose name is `volume_type`; None for a type that is no more."""
     backend: str | None = None
     """Name of the backend it was put on; None: the first one."""
+    migration_status: str | None = None
+    """`success` once it has changed its backend, `migrating` while it does."""
 
 
 class Snapshot(NamedTuple):

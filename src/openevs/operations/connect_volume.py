@@ -72,8 +72,12 @@ async def serve(engine: Engine, operation: Operation, facts: Facts) -> Facts:
     try:
         served = await engine.ensure_export(spec)
     except Mismatch:
-        if operation.input.get("others"):
-            raise
+        if work.get("others"):
+            # Its limits may have been changed since it was first served; that is no reason to cut anybody off.
+            found = (await engine.list_exports()).get(volume_id)
+            if found is None or (found.transport, found.read_only) != (spec.transport, spec.read_only):
+                raise
+            return {"connection_info": connection_info(found, work.get("qos_specs"))}
         # No attachment says that the volume is served, so this is what an operation that failed has left behind.
         await engine.ensure_no_export(volume_id)
         served = await engine.ensure_export(spec)

@@ -1,15 +1,19 @@
-"""Whether a volume type asks for something that no backend has. There is one engine, under one name or several; what a
-type's extra specs ask of it is compared with what it says of itself, as a scheduler would."""
+"""On which backend a volume is put. There is one engine, under one name or several; what a volume type's extra specs
+ask of it is compared with what it says of itself, as a scheduler would, and what an operator has switched off takes
+nothing new."""
 
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from openevs.domain.backends import PROTOCOL, VENDOR
+from openevs.domain.backends import PROTOCOL, VENDOR, VOLUME, backend_host
 from openevs.domain.model import VolumeType
 from openevs.service.deps import Deps
+from openevs.store.database import Tx
+from openevs.store.parts import known_parts
 
+_NAME: Final = "volume_backend_name"
 _ASKS: Final[Mapping[str, Callable[[Deps], tuple[str, ...]]]] = {
-    "volume_backend_name": lambda deps: (*deps.backends, deps.volume_type),
+    _NAME: lambda deps: (*deps.backends, deps.volume_type),
     "vendor_name": lambda deps: (VENDOR,),
     "storage_protocol": lambda deps: (PROTOCOL,),
 }
@@ -24,3 +28,27 @@ def no_backend(deps: Deps, volume_type: VolumeType) -> str | None:
             has = " or ".join(offered(deps))
             return f"No valid backend was found: the type {volume_type.name!r} wants {key} {value!r}, but it is {has}."
     return None
+
+
+def place(tx: Tx, deps: Deps, volume_type: VolumeType, now_on: str | None = None) -> tuple[str, str | None]:
+    """Return the backend for a volume of this type and, as a sentence, why it cannot be there after all. One that is
+    on a backend already (`now_on`) stays there if that fits."""
+    specs = volume_type.extra_specs
+    wanted = specs.get(_NAME, specs.get(f"capabilities:{_NAME}"))
+    if wanted in deps.backends:
+        fitting: tuple[str, ...] = (str(wanted),)
+    else:
+        # The default type names the engine, whatever its backends are called.
+        fitting = deps.backends[:1] if wanted == deps.volume_type else deps.backends
+    if now_on in fitting:
+        fitting = (now_on,)
+    why = no_backend(deps, volume_type)
+    if why is not None:
+        return fitting[0], why
+    if now_on in fitting:
+        return fitting[0], None
+    off = {part.host for part in known_parts(tx).values() if part.binary == VOLUME and (part.disabled or part.frozen)}
+    for backend in fitting:
+        if backend_host(backend) not in off:
+            return backend, None
+    return fitting[0], f"No valid backend was found: {' and '.join(fitting)} is disabled or frozen by an operator."

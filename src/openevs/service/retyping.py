@@ -1,13 +1,16 @@
-"""Changing the type of a volume. All types are on one engine, so no byte moves: what changes are limits and quotas."""
+"""Changing the type of a volume, and its backend. All of them are on one engine, so no byte moves: what changes are
+limits, quotas and the name under which the volume is offered."""
 
 from typing import Final
 
+from openevs.domain.backends import backend_host, pool_name
 from openevs.domain.errors import InUse, InvalidInput, NotFound
-from openevs.domain.lifecycle import VolumeMoves
+from openevs.domain.lifecycle import MIGRATED, MIGRATING, VolumeMoves
 from openevs.domain.model import Caller, Operation, Volume, VolumeType
 from openevs.domain.qos import limits_of
 from openevs.domain.quota import volume_usage
 from openevs.service.deps import Deps, accept
+from openevs.service.placing import place
 from openevs.service.types import type_for, wants_multiattach
 from openevs.service.volumes import queue_volume_work
 from openevs.store import volumes
@@ -16,24 +19,28 @@ from openevs.store.database import Tx
 from openevs.store.qos import qos_of_type
 from openevs.store.quotas import give_quota, take_quota
 
+MIGRATABLE: Final = frozenset({"available", "in-use"})
 POLICIES: Final = ("never", "on-demand")
-"""Whether bytes may be moved for it. They need not be, so both do the same."""
+"""Whether the volume may change its backend for it."""
 
 
-async def retype_volume(deps: Deps, caller: Caller, volume_id: str, new_type: str) -> None:
+async def retype_volume(deps: Deps, caller: Caller, volume_id: str, new_type: str, policy: str = POLICIES[0]) -> None:
     """Accept another type for a volume, attached or not. Raises NotFound, InvalidInput, WrongStatus, InUse,
     QuotaExceeded, Conflict."""
-    await accept(deps, caller, Volume, _accept_retype, deps, caller, volume_id, new_type)
+    await accept(deps, caller, Volume, _accept_retype, deps, caller, volume_id, new_type, policy)
 
 
-def _accept_retype(tx: Tx, deps: Deps, caller: Caller, volume_id: str, new_type: str) -> tuple[Volume, Operation]:
+def _accept_retype(
+    tx: Tx, deps: Deps, caller: Caller, volume_id: str, new_type: str, policy: str
+) -> tuple[Volume, Operation]:
     now = deps.clock()
     before = volumes.find_volume(tx, volume_id, caller.scope)
     wanted = _wanted(tx, deps, caller, before, new_type)
     multiattach = wants_multiattach(wanted)
     if multiattach != before.multiattach and attachments_of_one(tx, volume_id):
         raise InUse("volume", f"volume {volume_id} is attached: it cannot change to or from a multiattach type.")
-    also = {"volume_type": wanted.name, "type_id": wanted.id, "multiattach": multiattach, "reason": None}
+    moves = _move_for(tx, deps, before, wanted, policy)
+    also = {"volume_type": wanted.name, "type_id": wanted.id, "multiattach": multiattach, "reason": None, **moves}
     volume = volumes.move_volume(tx, volume_id, VolumeMoves.retype, now, project_id=caller.scope, also=also)
     # What is counted goes from one type's quota to the other's; the totals stay.
     give_quota(tx, volume.project_id, volume_usage(volume.size_gib, before.volume_type))
@@ -45,7 +52,10 @@ def _accept_retype(tx: Tx, deps: Deps, caller: Caller, volume_id: str, new_type:
             "volume_type": before.volume_type,
             "type_id": before.type_id,
             "multiattach": before.multiattach,
+            "backend": before.backend,
+            "migration_status": before.migration_status,
         },
+        "moves": bool(moves),
     }
     return volume, queue_volume_work(tx, deps, caller, "retype_volume", volume, work, now)
 
@@ -60,3 +70,35 @@ def _wanted(tx: Tx, deps: Deps, caller: Caller, volume: Volume, word: str) -> Vo
     if volume.group_id is not None:
         raise InUse("volume", f"volume {volume.id} belongs to group {volume.group_id}; take it out of that first.")
     return wanted
+
+
+def _move_for(tx: Tx, deps: Deps, volume: Volume, wanted: VolumeType, policy: str) -> dict[str, str]:
+    """Return what changes in the row if the type wants another backend; nothing if the volume stays where it is."""
+    now_on = volume.backend or deps.backends[0]
+    backend, no_place = place(tx, deps, wanted, now_on)
+    if no_place is not None:
+        raise InvalidInput("new_type", no_place)
+    if backend == now_on:
+        return {}
+    if policy == POLICIES[0]:
+        raise InvalidInput(
+            "migration_policy", f"type {wanted.name!r} is on backend {backend}, the volume on {now_on}: only on-demand."
+        )
+    return {"backend": backend, "migration_status": MIGRATING}
+
+
+async def migrate_volume(deps: Deps, caller: Caller, volume_id: str, host: str) -> None:
+    """Offer a volume under another backend's name (administrators): its bytes stay where all are.
+    Raises NotFound, InvalidInput, WrongStatus."""
+
+    def migrate(tx: Tx) -> None:
+        volume = volumes.hold_volume(tx, volume_id, MIGRATABLE, "migrate", caller.scope)
+        now_on = volume.backend or deps.backends[0]
+        backend = next((one for one in deps.backends if host in (pool_name(one), backend_host(one))), None)
+        if backend is None or backend == now_on:
+            others = ", ".join(pool_name(one) for one in deps.backends if one != now_on) or "none"
+            raise InvalidInput("host", f"{host[:64]!r} is none of the hosts to which it could move: {others}.")
+        values = {"backend": backend, "migration_status": MIGRATED}
+        volumes.update_volume(tx, volume_id, caller.scope, deps.clock(), values)
+
+    await deps.db.write(migrate)

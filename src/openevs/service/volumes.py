@@ -12,7 +12,7 @@ from openevs.domain.quota import UNLIMITED, growth_usage, volume_usage
 from openevs.domain.rules import check_metadata, check_new_metadata, check_text, check_volume_metadata
 from openevs.service.deps import Deps, accept
 from openevs.service.parts import check_thawed
-from openevs.service.placing import no_backend
+from openevs.service.placing import place
 from openevs.service.queries import VOLUME_FILTERS, ListQuery, conditions
 from openevs.service.types import type_for, wants_multiattach
 from openevs.store import snapshots, volumes
@@ -74,6 +74,7 @@ def _accept_volume(tx: Tx, deps: Deps, caller: Caller, new: NewVolume) -> tuple[
     if size_gib < source_gib:
         raise InvalidInput("size", f"it is {size_gib} GiB, but the source has {source_gib}.", "EVS.1010")
     _check_size(deps, size_gib)
+    backend, no_place = place(tx, deps, volume_type)
     volume = Volume(
         id=VolumeId(new_uuid()),
         project_id=caller.project_id,
@@ -97,12 +98,13 @@ def _accept_volume(tx: Tx, deps: Deps, caller: Caller, new: NewVolume) -> tuple[
         group_id=None,
         image_metadata={},
         type_id=volume_type.id,
+        backend=backend,
     )
     take_quota(tx, caller.project_id, volume_usage(size_gib, volume.volume_type), deps.quota_defaults, size_gib)
     volumes.insert_volume(tx, volume)
     work: dict[str, Any] = {"size_gib": size_gib, "name": new.name or ""}
-    if (why := no_backend(deps, volume_type)) is not None:
-        work["refused"] = why
+    if no_place is not None:
+        work["refused"] = no_place
     if new.snapshot_id is not None:
         work["snapshot_id"] = new.snapshot_id
     if new.source_volid is not None:

@@ -255,7 +255,9 @@ ROUTES = [
         "List who may use a volume type",
         policy=_RULES + "volume_type_access:get_all_for_type",
     ),
-    _specs_route("POST", _ONE + "/action", post_action, 202, "Change who may use a volume type", policy="reader"),
+    _specs_route(
+        "POST", _ONE + "/action", post_action, 202, "Change who may use a volume type", policy="reader", actions=ACTIONS
+    ),
     _specs_route(
         "GET",
         _ONE + "/encryption",

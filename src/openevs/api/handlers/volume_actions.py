@@ -38,6 +38,15 @@ class Retype(Struct):
     migration_policy: str | None = None
 
 
+class Migrate(Struct):
+    """What `os-migrate_volume` has. There are no clusters; the rest says how to move bytes, of which none move."""
+
+    host: str | None = None
+    cluster: str | None = None
+    force_host_copy: bool | str | int | None = None
+    lock_volume: bool | str | int | None = None
+
+
 class Attach(Struct):
     """What `os-attach` has."""
 
@@ -113,11 +122,20 @@ def _volume_id(call: Call) -> str:
     return call.path["volume_id"]
 
 
+async def _migrate(call: Call, content: Any) -> Reply:
+    body = parse(call, "os-migrate_volume", Migrate)
+    if body.host is None:
+        raise InvalidInput("host", "it is required: there are no clusters.")
+    await retyping.migrate_volume(call.deps, call.caller, call.path["volume_id"], body.host)
+    return Reply()
+
+
 async def _retype(call: Call, content: Any) -> Reply:
     body = parse(call, "os-retype", Retype)
-    if body.migration_policy not in (None, *retyping.POLICIES):
+    policy = body.migration_policy or retyping.POLICIES[0]
+    if policy not in retyping.POLICIES:
         raise InvalidInput("migration_policy", f"it must be {' or '.join(retyping.POLICIES)}.")
-    await retyping.retype_volume(call.deps, call.caller, call.path["volume_id"], body.new_type)
+    await retyping.retype_volume(call.deps, call.caller, call.path["volume_id"], body.new_type, policy)
     return Reply()
 
 
@@ -257,7 +275,7 @@ def _refused(reason: str) -> Callable[[Call, Any], Awaitable[Reply]]:
 
 
 _NO_IMAGES: Final = _refused("this service has no images.")
-_ONE_HOST: Final = _refused("there is one storage host, so there is none to move to.")
+_NO_COMPLETION: Final = _refused("a migration completes by itself.")
 _NO_MANAGING: Final = _refused("a volume's layers cannot live in the pool without OpenEVS; delete it instead.")
 _NO_REPORT: Final = _refused("no server reports extensions back; an extension ends by itself.")
 
@@ -289,9 +307,9 @@ VOLUME_ACTIONS: Final = {
     "os-unset_image_metadata": Action(_unset_image_metadata, "volume_extension:volume_image_metadata:remove"),
     "os-volume_upload_image": Action(_NO_IMAGES, "volume_extension:volume_actions:upload_image"),
     "os-reimage": Action(_NO_IMAGES, "volume:reimage", since=68),
-    "os-migrate_volume": Action(_ONE_HOST, "volume_extension:volume_admin_actions:migrate_volume"),
+    "os-migrate_volume": Action(_migrate, "volume_extension:volume_admin_actions:migrate_volume"),
     "os-migrate_volume_completion": Action(
-        _ONE_HOST, "volume_extension:volume_admin_actions:migrate_volume_completion"
+        _NO_COMPLETION, "volume_extension:volume_admin_actions:migrate_volume_completion"
     ),
     "os-unmanage": Action(_NO_MANAGING, "volume_extension:volume_unmanage"),
     "os-extend_volume_completion": Action(_NO_REPORT, "volume:extend_volume_completion", since=71),

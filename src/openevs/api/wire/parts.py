@@ -70,9 +70,9 @@ class PartView(Struct):
     state: Literal["up", "down"]
     updated_at: Time
     disabled_reason: str | None
-    cluster: Annotated[None | UnsetType, Meta(description="From 3.7 on.")] = UNSET
+    cluster: Annotated[UnsetType | None, Meta(description="From 3.7 on.")] = UNSET
     replication_status: str | UnsetType = UNSET
-    active_backend_id: None | UnsetType = UNSET
+    active_backend_id: UnsetType | None = UNSET
     frozen: bool | UnsetType = UNSET
     backend_state: Annotated[str | UnsetType, Meta(description="From 3.49 on.")] = UNSET
 

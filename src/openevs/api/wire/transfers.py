@@ -56,7 +56,7 @@ class TransferDetail(TransferSummary):
     created_at: Time
     no_snapshots: Annotated[bool | UnsetType, Meta(description="From 3.55 on.")] = UNSET
     source_project_id: Annotated[str | UnsetType, Meta(description="From 3.57 on.")] = UNSET
-    destination_project_id: Annotated[None | UnsetType, Meta(description="From 3.57 on.")] = UNSET
+    destination_project_id: Annotated[UnsetType | None, Meta(description="From 3.57 on.")] = UNSET
     accepted: Annotated[bool | UnsetType, Meta(description="From 3.57 on.")] = UNSET
 
 

@@ -178,7 +178,7 @@ def volume_view(call: Call, volume: Volume, attachments: Sequence[Attachment] = 
         "attachments": [attachment_entry(one) for one in attached],
     }
     if allowed(call.caller, MIGRATION_RULE):
-        view["migration_status"] = None
+        view["migration_status"] = volume.migration_status
     if call.at_least(13):
         view["group_id"] = volume.group_id
     if call.at_least(48):
@@ -216,7 +216,7 @@ def volume_detail(call: Call, volume: Volume, attachments: Sequence[Attachment] 
     if call.api == "v2":
         view |= {
             "os-vol-host-attr:host": f"{volume.availability_zone}#{volume.volume_type}",
-            "os-vol-mig-status-attr:migstat": None,
+            "os-vol-mig-status-attr:migstat": volume.migration_status,
             "os-vol-mig-status-attr:name_id": None,
             "os-volume-replication:extended_status": None,
             "storage_cluster_id": None,
@@ -224,7 +224,7 @@ def volume_detail(call: Call, volume: Volume, attachments: Sequence[Attachment] 
         }
     elif allowed(call.caller, HOST_RULE):
         view["os-vol-host-attr:host"] = pool_name(_backend(call, volume))
-        view["os-vol-mig-status-attr:migstat"] = None
+        view["os-vol-mig-status-attr:migstat"] = volume.migration_status
         view["os-vol-mig-status-attr:name_id"] = None
     if volume.image_metadata or call.api == "v2":
         view["volume_image_metadata"] = volume.image_metadata

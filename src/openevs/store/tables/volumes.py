@@ -30,6 +30,7 @@ volume = sa.Table(
     sa.Column("image_metadata", sa.JSON, nullable=False, server_default="{}"),
     sa.Column("type_id", sa.String(36)),
     sa.Column("backend", sa.String(255)),
+    sa.Column("migration_status", sa.String(32)),
     sa.Index("volume_by_project", "project_id", "created_at", "id"),
     sa.Index("volume_by_group", "group_id"),
     sa.Index("volume_by_type", "type_id"),

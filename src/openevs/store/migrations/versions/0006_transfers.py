@@ -47,3 +47,4 @@ def upgrade() -> None:
         sa.Column("frozen", sa.Boolean(), nullable=False),
     )
     op.add_column("volume", sa.Column("backend", sa.String(255)))
+    op.add_column("volume", sa.Column("migration_status", sa.String(32)))
