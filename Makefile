@@ -1,6 +1,6 @@
 # `make` prints what there is.
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test slow check kill bench clean
+.PHONY: help setup run demo test slow parity check kill bench clean
 ARGS ?=
 RUNNER ?= .venv/bin/pytest -n 2 --dist worksteal
 
@@ -26,6 +26,10 @@ slow: ## Run the tests that take minutes
 	@scripts/setup test
 	@exec .venv/bin/pytest -m slow $(ARGS)
 
+parity: ## Run OpenStack's own volume tests (Tempest) against a service started for them
+	@scripts/setup test
+	@exec .venv/bin/python -m tests.tempest $(ARGS)
+
 check: ## Lint, types, imports
 	@scripts/setup test
 	.venv/bin/ruff check
@@ -42,4 +46,4 @@ bench: ## Measure what is promised about speed, as ratios
 	@exec .venv/bin/python -m bench $(ARGS)
 
 clean: ## Remove the environment and caches (never the data folder)
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* .environments

@@ -121,7 +121,6 @@ NOT_YET: Final = (
     ("`os-volume-manage`, `manageable_volumes`, `os-unmanage`", "404; the actions are 400"),
     ("`imageRef`, `os-reimage`, `os-volume_upload_image`", "400: there are no images"),
     ("v1 volumes and snapshots, v5 as a whole, tags, the recycle bin, transfers of Huawei's families", "404"),
-    ("an external Keystone", "no setting yet; `identity/port.py` is the seam"),
 )
 
 

@@ -9,7 +9,6 @@ import contextlib
 import http.client
 import json
 import ssl
-import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, NamedTuple
@@ -43,7 +42,9 @@ class KeystoneHttp:
         self._timeout_seconds = timeout_seconds
         self._tls = ssl.create_default_context(cafile=ca_file or None) if parts.scheme == "https" else None
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="keystone")
-        self._local = threading.local()
+        self._idle: list[http.client.HTTPConnection] = []
+        """Taken and given back by the threads: a list's append and pop are one step each."""
+        self._closed = False
 
     async def send(self, method: str, path: str, headers: Mapping[str, str], body: object = None) -> KeystoneReply:
         """Send a request that may be sent twice, and return the answer. Raises Unavailable if there is none in time."""
@@ -57,15 +58,16 @@ class KeystoneHttp:
             ) from None
 
     def close(self) -> None:
-        """End the threads, and with them their connections."""
+        """End the threads and the connections."""
+        self._closed = True
         self._threads.shutdown(wait=False, cancel_futures=True)
+        while self._idle:
+            self._idle.pop().close()
 
     def _send(self, method: str, path: str, headers: Mapping[str, str], body: object) -> KeystoneReply:
-        kept: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
-        if kept is not None:
+        with contextlib.suppress(IndexError, OSError, http.client.HTTPException):
             # One that was kept may have been closed at the other end meanwhile: that says nothing about Keystone.
-            with contextlib.suppress(OSError, http.client.HTTPException):
-                return self._exchange(kept, method, path, headers, body)
+            return self._exchange(self._idle.pop(), method, path, headers, body)
         return self._exchange(self._connect(), method, path, headers, body)
 
     def _connect(self) -> http.client.HTTPConnection:
@@ -76,7 +78,6 @@ class KeystoneHttp:
     def _exchange(
         self, connection: http.client.HTTPConnection, method: str, path: str, headers: Mapping[str, str], body: object
     ) -> KeystoneReply:
-        self._local.connection = None
         data = None if body is None else json.dumps(body).encode()
         sent = {"Accept": "application/json", **headers, **({"Content-Type": "application/json"} if data else {})}
         try:
@@ -86,10 +87,10 @@ class KeystoneHttp:
         except BaseException:
             connection.close()
             raise
-        if len(text) > MOST_BYTES or reply.will_close:
+        if len(text) > MOST_BYTES or reply.will_close or self._closed:
             connection.close()
         else:
-            self._local.connection = connection
+            self._idle.append(connection)
         return KeystoneReply(reply.status, {name.lower(): value for name, value in reply.headers.items()}, _json(text))
 
 
