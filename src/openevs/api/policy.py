@@ -83,8 +83,7 @@ RULES: Final[Mapping[str, Level]] = {
     "volume:delete_snapshot_metadata": "member",
     "volume_extension:snapshot_admin_actions:reset_status": "admin",
     "volume_extension:snapshot_admin_actions:force_delete": "admin",
-    # Stricter than Cinder's, which is `member`: a status is what an operation says it is, or an operator.
-    "snapshot_extension:snapshot_actions:update_snapshot_status": "service",
+    "snapshot_extension:snapshot_actions:update_snapshot_status": "member",
     "snapshot_extension:list_manageable": "admin",
     "snapshot_extension:snapshot_manage": "admin",
     "snapshot_extension:snapshot_unmanage": "admin",

@@ -106,7 +106,8 @@ class SnapshotMoves:
     created: Final = _move("finish creating", "creating", "available")
     create_failed: Final = _move("fail creating", "creating", "error")
     delete: Final = _move("delete", "available error", "deleting")
-    force_delete: Final = Move("force-delete", SNAPSHOT_STATUSES - {"deleting"}, "deleting")
+    force_delete: Final = Move("force-delete", SNAPSHOT_STATUSES, "deleting")
+    """Also one that is `deleting`, if no work stands behind that: a claim tells."""
     delete_failed: Final = _move("fail deleting", "deleting", "error_deleting")
     rollback: Final = _move("roll back to", "available", "rollbacking")
     rolled_back: Final = _move("finish rolling back to", "rollbacking", "available")

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import structlog
 
-from openevs.domain.errors import InUse, InvalidInput, NotFound
+from openevs.domain.errors import Conflict, InUse, InvalidInput, NotFound
 from openevs.domain.ids import SnapshotId, new_uuid
 from openevs.domain.lifecycle import SERVICE_UPDATES, SNAPSHOT_STATUSES, SnapshotMoves, reset_snapshot
 from openevs.domain.model import Caller, Operation, Snapshot
@@ -29,7 +29,7 @@ from openevs.service.queries import SNAPSHOT_FILTERS, ListQuery, conditions
 from openevs.service.reverting import begin_reverting
 from openevs.store import snapshots as store
 from openevs.store.database import Tx
-from openevs.store.operations import NewOperation, insert_operation
+from openevs.store.operations import NewOperation, claimant, insert_operation
 from openevs.store.quotas import take_quota
 from openevs.store.tables import snapshot as table
 from openevs.store.tables import volume as volume_table
@@ -188,10 +188,13 @@ async def reset_snapshot_status(deps: Deps, caller: Caller, snapshot_id: str, st
 async def report_snapshot_status(
     deps: Deps, caller: Caller, snapshot_id: str, status: str, progress: str | None
 ) -> Snapshot:
-    """Take over what a service says of a snapshot (`os-update_snapshot_status`). Raises InvalidInput, NotFound."""
+    """Take over what somebody else says of a snapshot (`os-update_snapshot_status`): of one that no work of ours is
+    about, which says for itself how it ends. Raises InvalidInput, NotFound, Conflict."""
 
     def report(tx: Tx) -> Snapshot:
-        found = store.find_snapshot(tx, snapshot_id)
+        found = store.find_snapshot(tx, snapshot_id, caller.scope)
+        if claimant(tx, "snapshot", snapshot_id) is not None:
+            raise Conflict(f"Snapshot {snapshot_id} is {found.status}, and the work on it goes on.")
         if status not in SERVICE_UPDATES.get(found.status, ()):
             raise InvalidInput("status", f"a snapshot that is {found.status} cannot become {status}.")
         also = {"progress": progress} if progress is not None else {}
