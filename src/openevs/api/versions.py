@@ -10,7 +10,8 @@ from openevs.api.faults import HttpRefusal
 LOWEST: Final[Version] = (3, 0)
 HIGHEST: Final[Version] = (3, 71)
 HEADER: Final = "OpenStack-API-Version"
-SERVICES: Final = ("volume", "block-storage")
+SERVICES: Final = ("volume", "volumev3", "volumev2", "block-storage")
+"""What clients call this service in the header. Gophercloud sends the type by which it found it in the catalog."""
 
 
 def negotiate(headers: Headers) -> Version:

@@ -6,7 +6,16 @@ from typing import Any, Final
 from openevs.api.call import Call, Reply, Route
 from openevs.api.wire.bodies import flag, parse
 from openevs.api.wire.lists import list_query, page_links
-from openevs.api.wire.types import TYPE_LIST, TypeCreate, TypeList, TypeShown, TypeUpdate, type_view
+from openevs.api.wire.types import (
+    TYPE_LIST,
+    TypeCreate,
+    TypeList,
+    TypeShown,
+    TypeUpdate,
+    changed_type_view,
+    made_type_view,
+    type_view,
+)
 from openevs.service import types as service
 
 
@@ -36,7 +45,7 @@ async def post_type(call: Call) -> Reply:
         is_public=flag("os-volume-type-access:is_public", body.is_public),
         specs=body.extra_specs or {},
     )
-    return Reply({"volume_type": type_view(call, made)})
+    return Reply({"volume_type": made_type_view(call, made)})
 
 
 async def put_type(call: Call) -> Reply:
@@ -44,7 +53,8 @@ async def put_type(call: Call) -> Reply:
     body = parse(call, "volume_type", TypeUpdate)
     public = None if body.is_public is None else flag("is_public", body.is_public)
     changes = {"name": body.name, "description": body.description, "is_public": public}
-    return Reply({"volume_type": type_view(call, await service.update_type(call.deps, call.path["type_id"], changes))})
+    changed = await service.update_type(call.deps, call.path["type_id"], changes)
+    return Reply({"volume_type": changed_type_view(call, changed)})
 
 
 async def delete_type(call: Call) -> Reply:

@@ -38,8 +38,8 @@ class TypeView(Struct):
     name: str
     description: str | None
     is_public: bool
-    access: bool = field(name="os-volume-type-access:is_public")
     extra_specs: dict[str, str]
+    access: bool | UnsetType = field(default=UNSET, name="os-volume-type-access:is_public")
     qos_specs_id: str | UnsetType | None = UNSET
 
 
@@ -78,16 +78,25 @@ class TypeUpdate(Struct):
     is_public: bool | str | int | None = None
 
 
-def type_view(call: Call, found: VolumeType) -> dict[str, Any]:
-    """Return a type; its QoS specs are for administrators."""
-    view: dict[str, Any] = {
+def changed_type_view(call: Call, found: VolumeType) -> dict[str, Any]:
+    """Return a type as the answer to an update does."""
+    return {
         "id": found.id,
         "name": found.name,
         "description": found.description,
         "is_public": found.is_public,
-        "os-volume-type-access:is_public": found.is_public,
         "extra_specs": specs_view(call, found),
     }
+
+
+def made_type_view(call: Call, found: VolumeType) -> dict[str, Any]:
+    """Return a type as the answer to a create does."""
+    return {**changed_type_view(call, found), "os-volume-type-access:is_public": found.is_public}
+
+
+def type_view(call: Call, found: VolumeType) -> dict[str, Any]:
+    """Return a type; its QoS specs are for administrators."""
+    view = made_type_view(call, found)
     if call.api == "v2" or allowed(call.caller, "volume_extension:qos_specs_manage:get"):
         view["qos_specs_id"] = found.qos_specs_id
     return view
