@@ -177,7 +177,12 @@ def test_refusals_by_name(tmp_path: Path) -> None:
         url = f"/v3/{{p}}/volumes/{volume_id}/action"
         for body in (b"", b"[]", b"{}", b'{"os-reserve":null,"os-unreserve":null}'):
             assert fault(await client.call("POST", url, body))[:2] == (400, "badRequest")
-        for action, content in (("os-reserve", None), ("os-attach", ATTACH), ("os-retype", {}), ("os-detach", {})):
+        for action, content in (
+            ("os-reserve", None),
+            ("os-attach", ATTACH),
+            ("os-retype", {"new_type": "x"}),
+            ("os-detach", {}),
+        ):
             assert fault(await act(client, GONE, action, content))[:2] == (404, "itemNotFound")
         shown = await act(client, volume_id, "os-show_image_metadata")
         assert (shown.status_code, shown.json()) == (200, {"metadata": {}})
