@@ -43,7 +43,10 @@ ENGINES: dict[str, tuple[MakeBench, frozenset[Power]]] = {
         exporting_memory,
         frozenset({"reads", "exports", "writes", "changed_blocks", "throttles", "group_snapshots", "adopts"}),
     ),
-    "layers": (layers, frozenset({"reads", "exports", "writes", "changed_blocks", "adopts"})),
+    "layers": (
+        layers,
+        frozenset({"reads", "exports", "writes", "changed_blocks", "throttles", "group_snapshots", "adopts"}),
+    ),
 }
 
 

@@ -89,6 +89,7 @@ class Bench:
         opened = self.engine._open
         assert opened is not None
         tasks = [opened.merger._loop, opened.merger._copy]
+        tasks += list(opened.groups._placing)
         tasks += [task for volume in opened.core.volumes.values() for task in (volume.watcher, volume.tidier)]
         for task in tasks:
             if task is not None:

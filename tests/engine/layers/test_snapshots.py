@@ -11,7 +11,7 @@ import pytest
 
 from openevs.domain.ids import GIB, SnapshotId, VolumeId, new_uuid
 from openevs.engine.errors import EngineError, OutcomeUnknown, Stale
-from openevs.engine.layers import serving
+from openevs.engine.layers import heads, inside, serving
 from openevs.engine.layers.cut import cut
 from openevs.engine.nbd import NbdClient, NbdError
 from openevs.engine.port import SnapshotSpec, VolumeSpec
@@ -124,7 +124,7 @@ async def lose_before_intent(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 async def lose_before_cut(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving, "cut", _lost)
+    monkeypatch.setattr(heads, "cut", _lost)
 
 
 async def lose_after_cut(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,7 +132,7 @@ async def lose_after_cut(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
         await cut(*args)  # type: ignore[arg-type]
         raise LostError
 
-    monkeypatch.setattr(serving, "cut", cut_and_lose)
+    monkeypatch.setattr(heads, "cut", cut_and_lose)
 
 
 Loss = Callable[[Bench, pytest.MonkeyPatch], Awaitable[None]]
@@ -188,8 +188,8 @@ def test_a_cut_that_was_never_made_can_be_forgotten(monkeypatch: pytest.MonkeyPa
                 raise OutcomeUnknown("no answer")
 
             with monkeypatch.context() as patch:
-                patch.setattr(serving, "cut", unheard)
-                patch.setattr(serving.Serving, "_active", unheard)
+                patch.setattr(heads, "cut", unheard)
+                patch.setattr(inside.Inside, "active", unheard)
                 with pytest.raises(OutcomeUnknown):
                     await bench.engine.ensure_snapshot(spec)
             assert spec.snapshot_id not in (await bench.engine.list_objects()).snapshots
@@ -213,7 +213,7 @@ def test_a_refused_cut_leaves_everything_as_it_was(monkeypatch: pytest.MonkeyPat
                 raise EngineError("no")
 
             with monkeypatch.context() as patch:
-                patch.setattr(serving, "cut", refused)
+                patch.setattr(heads, "cut", refused)
                 with pytest.raises(EngineError):
                     await bench.take(volume_id)
             assert bench.state(volume_id).manifest.head == head

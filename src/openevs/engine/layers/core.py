@@ -27,6 +27,7 @@ from openevs.engine.layers import graph, manifest
 from openevs.engine.layers.daemon import Daemon, RunFiles
 from openevs.engine.layers.exports import node_options
 from openevs.engine.layers.graph import LayerId
+from openevs.engine.layers.host import Host
 from openevs.engine.layers.locks import SharedLock
 from openevs.engine.layers.manifest import Manifest
 from openevs.engine.layers.pool import Pool, new_layer_id
@@ -42,10 +43,12 @@ class Volume:
 
     manifest: Manifest
     lock: asyncio.Lock
-    files: RunFiles
     dirty: bool = False
     """The manifest holds facts that are worth a write, but not a wait: the next write takes them along."""
-    daemon: Daemon | None = None
+    host: Host | None = None
+    """Who serves it, or did and has not let go of it."""
+    process: int | None = None
+    """The host's process in which it was last found open: another one has yet to open it."""
     unsure: bool = True
     """What the daemon has open may differ from the manifest: a command's outcome is unknown, or it is newly found."""
     spare: LayerId | None = None
@@ -57,6 +60,11 @@ class Volume:
     tidier: asyncio.Task[None] | None = None
     later: asyncio.TimerHandle | None = None
     """Tidies again, if something could not be done yet."""
+
+    @property
+    def daemon(self) -> Daemon | None:
+        """The daemon that serves it."""
+        return self.host.daemon if self.host else None
 
 
 @dataclass(eq=False, slots=True)
@@ -70,6 +78,8 @@ class Core:
     volumes: dict[VolumeId, Volume] = field(default_factory=dict)
     released: dict[VolumeId, Volume] = field(default_factory=dict)
     """Volumes that are nobody's (`strays.py`): only their layers count."""
+    hosts: dict[str, Host] = field(default_factory=dict)
+    """By the key of their files."""
     owners: dict[SnapshotId, VolumeId] = field(default_factory=dict)
     parents: dict[LayerId, LayerId | None] = field(default_factory=dict)
     reserved: Counter[LayerId] = field(default_factory=Counter)
@@ -90,18 +100,31 @@ class Core:
 
     def add(self, made: Manifest) -> Volume:
         """Take a volume into the books."""
-        volume = Volume(made, self.lock_of(made.volume_id), self.files_of(made.volume_id))
+        volume = Volume(made, self.lock_of(made.volume_id))
         self.volumes[made.volume_id] = volume
         self.owners.update(dict.fromkeys(made.snapshots, made.volume_id))
         return volume
 
     def keep(self, made: Manifest) -> None:
         """Take a volume that is nobody's into the books."""
-        self.released[made.volume_id] = Volume(made, self.lock_of(made.volume_id), self.files_of(made.volume_id))
+        self.released[made.volume_id] = Volume(made, self.lock_of(made.volume_id))
 
-    def files_of(self, volume_id: VolumeId) -> RunFiles:
-        """Return where the volume's daemon has its files."""
-        return RunFiles(self.run_folder, run_key(self.pool.pool_id, volume_id))
+    def files_of(self, made: Manifest) -> RunFiles:
+        """Return where the volume's daemon has its files, which several volumes may share."""
+        word = made.export.together if made.export else None
+        # A colon is in no volume's id.
+        return RunFiles(self.run_folder, run_key(self.pool.pool_id, f"together:{word}" if word else made.volume_id))
+
+    def host_of(self, volume: Volume) -> Host:
+        """Return the one who is to serve the volume."""
+        if volume.host is None:
+            files = self.files_of(volume.manifest)
+            volume.host = self.hosts.setdefault(files.key, Host(Daemon(files, self.settings)))
+        return volume.host
+
+    def guests(self, host: Host) -> list[Volume]:
+        """Return the volumes that this one serves."""
+        return [volume for volume in self.volumes.values() if volume.host is host]
 
     def volume(self, volume_id: VolumeId) -> Volume:
         """Return a volume that must exist. Raises Mismatch."""
@@ -149,9 +172,17 @@ class Core:
         except OSError as error:
             if not await asyncio.to_thread(self._is_written, made):
                 raise
-            self._adopt(volume, made)
+            self.adopt(volume, made)
             raise OutcomeUnknown(f"the manifest is written, but may not be on stable storage: {error}") from error
-        self._adopt(volume, made)
+        self.adopt(volume, made)
+
+    def adopt(self, volume: Volume, made: Manifest) -> None:
+        """Take over a manifest that is on storage: in its place, or in a record."""
+        for snapshot_id in volume.manifest.snapshots.keys() - made.snapshots.keys():
+            self.owners.pop(snapshot_id, None)
+        self.owners.update(dict.fromkeys(made.snapshots, made.volume_id))
+        volume.manifest = made
+        volume.dirty = False
 
     @asynccontextmanager
     async def fresh_layer(self, size_bytes: int, parent: LayerId | None) -> AsyncIterator[LayerId]:
@@ -178,13 +209,6 @@ class Core:
             self.reserved.subtract(kept)
             self.reserved += Counter()  # drops the zeros
 
-    def _adopt(self, volume: Volume, made: Manifest) -> None:
-        for snapshot_id in volume.manifest.snapshots.keys() - made.snapshots.keys():
-            self.owners.pop(snapshot_id, None)
-        self.owners.update(dict.fromkeys(made.snapshots, made.volume_id))
-        volume.manifest = made
-        volume.dirty = False
-
     def _is_written(self, made: Manifest) -> bool:
         try:
             found = manifest.read(self.pool.manifest_path(made))
@@ -193,9 +217,9 @@ class Core:
         return found.generation == made.generation
 
 
-def run_key(pool_id: str, volume_id: VolumeId) -> str:
-    """Return the name of a daemon's files: short, different for each volume, and beginning alike for one pool."""
-    return run_prefix(pool_id) + hashlib.sha256(volume_id.encode()).hexdigest()[:14]
+def run_key(pool_id: str, name: str) -> str:
+    """Return the name of a daemon's files: short, different for each name, and beginning alike for one pool."""
+    return run_prefix(pool_id) + hashlib.sha256(name.encode()).hexdigest()[:14]
 
 
 def run_prefix(pool_id: str) -> str:

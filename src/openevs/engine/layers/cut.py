@@ -1,4 +1,4 @@
-"""The cut: one QMP command that puts the next head on top of the present one, and what it costs a client.
+"""The cut: one QMP command that puts next heads on top of the present ones, and what it costs a client.
 
 The cost is measured with reads of our own that run back to back while the command does. They see what a client sees:
 the daemon holds every request up while it switches heads.
@@ -7,8 +7,9 @@ the daemon holds every request up while it switches heads.
 import asyncio
 import contextlib
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from openevs.engine.layers.daemon import Daemon
 from openevs.engine.layers.exports import node_name
@@ -19,6 +20,17 @@ _PROBE_BYTES: Final = 512
 _PROBE_SECONDS: Final = 5.0  # a client that is held up for longer has other troubles than a snapshot
 
 
+class Cut(NamedTuple):
+    """Freeze `old` and let all further writes go to `new`."""
+
+    old: LayerId
+    new: LayerId
+
+    def words(self) -> dict[str, str]:
+        """QEMU's words for it."""
+        return {"node": node_name(self.old), "overlay": node_name(self.new)}
+
+
 @dataclass(frozen=True, slots=True)
 class Cost:
     """What a cut took, in milliseconds."""
@@ -27,15 +39,20 @@ class Cost:
     stall_ms: float | None
 
 
-async def cut(daemon: Daemon, old: LayerId, new: LayerId, probe: NbdClient | None) -> Cost:
-    """Freeze `old` and let all further writes go to `new`. Raises the daemon's errors."""
+async def cut(daemon: Daemon, cuts: Sequence[Cut], probe: NbdClient | None) -> Cost:
+    """Make the cuts, all at one instant or none. Raises the daemon's errors."""
     stop = asyncio.Event()
     watching = asyncio.create_task(_longest_read(probe, stop)) if probe else None
     if watching:
         await asyncio.sleep(0)  # the first read is on its way before the command is
     start = time.perf_counter()
     try:
-        await daemon.execute("blockdev-snapshot", {"node": node_name(old), "overlay": node_name(new)})
+        if len(cuts) == 1:
+            await daemon.execute("blockdev-snapshot", cuts[0].words())
+        else:
+            await daemon.execute(
+                "transaction", {"actions": [{"type": "blockdev-snapshot", "data": each.words()} for each in cuts]}
+            )
         cut_ms = (time.perf_counter() - start) * 1e3
     except BaseException:
         if watching:

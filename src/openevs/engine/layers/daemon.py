@@ -172,6 +172,12 @@ class Daemon:
                     await asyncio.sleep(0.002)
         return not self.alive()
 
+    async def has_ended(self, process: int | None) -> bool:
+        """Say whether that process is not ours any more, or ends presently; None is the present one."""
+        if process is not None and self.pid != process:
+            return True
+        return not self.connected and await self.wait_gone()
+
     async def _try_connect(self) -> bool:
         if not self.alive():
             text = await asyncio.to_thread(_last_line, self.files.log)

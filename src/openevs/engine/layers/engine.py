@@ -32,6 +32,7 @@ from openevs.engine.port import (
     ExportFacts,
     ExportSpec,
     Extent,
+    Limits,
     Objects,
     Power,
     SnapshotFacts,
@@ -43,7 +44,9 @@ from openevs.engine.port import (
 
 P = ParamSpec("P")
 T = TypeVar("T")
-_POWERS: frozenset[Power] = frozenset({"exports", "reads", "writes", "changed_blocks", "adopts"})
+_POWERS: frozenset[Power] = frozenset(
+    {"exports", "reads", "writes", "changed_blocks", "adopts", "throttles", "group_snapshots"}
+)
 
 
 def _whole(
@@ -133,6 +136,10 @@ class LayersEngine:
     async def ensure_reverted(self, volume_id: VolumeId, snapshot_id: SnapshotId, token: int) -> VolumeFacts:
         return await self._opened().snapshots.ensure_reverted(volume_id, snapshot_id, token)
 
+    @_whole
+    async def ensure_group_snapshot(self, specs: Sequence[SnapshotSpec]) -> Sequence[SnapshotFacts]:
+        return await self._opened().groups.ensure(specs)
+
     # What is there
 
     @_whole
@@ -164,6 +171,7 @@ class LayersEngine:
         tidiers = [volume.tidier for volume in core.volumes.values() if volume.tidier and not volume.tidier.done()]
         if tidiers:
             await asyncio.wait(tidiers)
+        await self._opened().groups.settle()
         await self._opened().merger.settle()
 
     # Exports
@@ -178,6 +186,10 @@ class LayersEngine:
 
     async def list_exports(self) -> Mapping[VolumeId, ExportFacts]:
         return self._opened().attaching.listed()
+
+    @_whole
+    async def ensure_limits(self, volume_id: VolumeId, limits: Limits) -> None:
+        await self._opened().attaching.ensure_limits(volume_id, limits)
 
     # Reads
 

@@ -1,5 +1,6 @@
 """How a volume is served: QEMU's words for its layers and its NBD server, and the facts a client needs."""
 
+import hashlib
 import json
 import os
 import secrets
@@ -15,9 +16,8 @@ from openevs.engine.layers.daemon import RunFiles
 from openevs.engine.layers.graph import LayerId
 from openevs.engine.layers.manifest import Export, Manifest
 from openevs.engine.layers.settings import LayersSettings
-from openevs.engine.port import ExportFacts, ExportSpec
+from openevs.engine.port import ExportFacts, ExportSpec, Limits
 
-EXPORT_ID: Final = "e"
 TLS_USERNAME: Final = "openevs"
 _PSK_BYTES: Final = 32
 
@@ -25,6 +25,34 @@ _PSK_BYTES: Final = 32
 def node_name(layer: LayerId) -> str:
     """Return the layer's name within a daemon; QEMU allows 31 characters."""
     return "l" + layer.replace("-", "")[:30]
+
+
+def export_id(volume_id: VolumeId) -> str:
+    """Return the name of the volume's export within a daemon."""
+    return f"export-{_mark(volume_id)}"
+
+
+def filter_name(volume_id: VolumeId) -> str:
+    """Return the name of the node through which the volume's clients write."""
+    return f"t{_mark(volume_id)}"
+
+
+def limits_id(volume_id: VolumeId) -> str:
+    """Return the name of the object that holds the volume's limits."""
+    return f"limits-{_mark(volume_id)}"
+
+
+def _mark(volume_id: VolumeId) -> str:
+    return hashlib.sha256(volume_id.encode()).hexdigest()[:20]
+
+
+def qemu_limits(limits: Limits) -> dict[str, int]:
+    """Return the limits in QEMU's words, in which none is 0."""
+    return {
+        "bps-total": limits.total_bytes or 0, "bps-read": limits.read_bytes or 0, "bps-write": limits.write_bytes or 0,
+        "iops-total": limits.total_requests or 0, "iops-read": limits.read_requests or 0,
+        "iops-write": limits.write_requests or 0,
+    }  # fmt: skip
 
 
 def node_options(
@@ -55,16 +83,14 @@ def node_options(
     }
 
 
-def server_words(manifest: Manifest, export: Export, files: RunFiles) -> list[str]:
-    """Return the daemon's arguments that serve the volume, once its head is open."""
+def server_words(export: Export, files: RunFiles) -> list[str]:
+    """Return the arguments of a daemon that serves volumes, none yet."""
     if export.transport == "unix":
-        words = ["--nbd-server", unix_server(files)]
-    else:
-        credentials = {"qom-type": "tls-creds-psk", "id": "tls0", "endpoint": "server", "dir": str(files.tls)}
-        address = {"type": "inet", "host": export.host, "port": str(export.port)}
-        server = {"addr": address, "max-connections": 0, "tls-creds": "tls0"}
-        words = ["--object", json.dumps(credentials), "--nbd-server", json.dumps(server)]
-    return [*words, "--export", json.dumps(export_options(manifest))]
+        return ["--nbd-server", unix_server(files)]
+    credentials = {"qom-type": "tls-creds-psk", "id": "tls0", "endpoint": "server", "dir": str(files.tls)}
+    address = {"type": "inet", "host": export.host, "port": str(export.port)}
+    server = {"addr": address, "max-connections": 0, "tls-creds": "tls0"}
+    return ["--object", json.dumps(credentials), "--nbd-server", json.dumps(server)]
 
 
 def unix_server(files: RunFiles) -> str:
@@ -73,20 +99,25 @@ def unix_server(files: RunFiles) -> str:
 
 
 def export_options(manifest: Manifest) -> dict[str, Any]:
-    """Return the `block-export-add` options that serve the volume's head."""
+    """Return the `block-export-add` options that serve the volume."""
     return {
-        "type": "nbd", "id": EXPORT_ID, "node-name": node_name(manifest.head), "name": str(manifest.volume_id),
+        "type": "nbd", "id": export_id(manifest.volume_id), "node-name": filter_name(manifest.volume_id),
+        "name": str(manifest.volume_id),
         "writable": manifest.export is not None and not manifest.export.read_only,
     }  # fmt: skip
 
 
 def planned(spec: ExportSpec, settings: LayersSettings, taken_ports: Set[int]) -> Export:
-    """Return how the volume is to be served from now on: with TCP, a free port and a fresh key. Blocking."""
+    """Return how the volume is to be served from now on: with TCP, a free port and a fresh key. Blocking.
+
+    Over TCP nobody is served together: whoever has the key to a server may list and open all that it serves."""
     if spec.transport == "unix":
-        return Export("unix", spec.read_only)
+        return Export("unix", spec.read_only, limits=spec.limits, together=spec.together)
     for port in range(settings.tcp_first_port, settings.tcp_last_port + 1):
         if port not in taken_ports and _is_free(settings.tcp_host, port):
-            return Export("tcp", spec.read_only, settings.tcp_host, port, secrets.token_hex(_PSK_BYTES))
+            return Export(
+                "tcp", spec.read_only, settings.tcp_host, port, secrets.token_hex(_PSK_BYTES), limits=spec.limits
+            )
     raise Transient(f"no TCP port is free from {settings.tcp_first_port} to {settings.tcp_last_port}")
 
 

@@ -12,6 +12,7 @@ import msgspec
 
 from openevs.domain.ids import SnapshotId, VolumeId
 from openevs.engine.layers.graph import LayerId
+from openevs.engine.port import UNTHROTTLED, Limits
 
 
 class ManifestError(ValueError):
@@ -30,6 +31,8 @@ class Snapshot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cut_pending: bool = False
     """The intent is written, the daemon may not have cut yet. Cleared lazily: a daemon whose active layer is the
     manifest's head has cut."""
+    group: str | None = None
+    """The same for all snapshots of one instant: they are cut by one command."""
 
 
 class Export(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -40,6 +43,9 @@ class Export(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     host: str | None = None
     port: int | None = None
     psk_hex: str | None = None
+    limits: Limits = UNTHROTTLED
+    together: str | None = None
+    """Volumes with the same word are served by one daemon."""
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -76,6 +82,10 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Say whether the cut of some snapshot is not known to have been made."""
         return any(snapshot.cut_pending for snapshot in self.snapshots.values())
 
+    def pending_groups(self) -> set[str]:
+        """Return the groups whose one cut is not known to have been made."""
+        return {each.group for each in self.snapshots.values() if each.cut_pending and each.group}
+
     def moved(self, old: LayerId, new: LayerId) -> "Manifest":
         """Return the manifest with `new` in the place of `old`."""
 
@@ -90,8 +100,16 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         )
 
 
-def encode(manifest: Manifest) -> bytes:
-    """Return the manifest as the text of its file: readable, ends with a newline."""
+class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Manifests that took effect together, all by this one file; each is put in its place later."""
+
+    group: str
+    manifests: list[Manifest]
+    format: int = 1
+
+
+def encode(manifest: Manifest | Record) -> bytes:
+    """Return it as the text of its file: readable, ends with a newline."""
     return msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
 
 
@@ -106,6 +124,17 @@ def read(path: Path) -> Manifest:
     if path.name != f"{manifest.volume_id}.json":
         raise ManifestError(f"{path} describes another volume: {manifest.volume_id}")
     return manifest
+
+
+def read_record(path: Path) -> Record:
+    """Read a record. Raises OSError, ManifestError."""
+    try:
+        record = msgspec.json.decode(path.read_bytes(), type=Record)
+    except msgspec.DecodeError as error:
+        raise ManifestError(f"{path}: {error}") from None
+    if record.format != 1:
+        raise ManifestError(f"{path} has format {record.format}; this version knows format 1")
+    return record
 
 
 def write_atomically(path: Path, data: bytes) -> None:

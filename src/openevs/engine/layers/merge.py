@@ -22,16 +22,15 @@ from typing import Any
 
 import structlog
 
-from openevs.domain.ids import VolumeId
 from openevs.engine.errors import EngineError
 from openevs.engine.layers import graph
 from openevs.engine.layers.core import Core, Volume, run_key
 from openevs.engine.layers.daemon import Daemon, RunFiles
-from openevs.engine.layers.exports import node_name
+from openevs.engine.layers.exports import filter_name, node_name
 from openevs.engine.layers.faults import from_qemu, translated
 from openevs.engine.layers.graph import LayerId, Merge
 from openevs.engine.layers.pool import new_layer_id
-from openevs.engine.layers.serving import Serving
+from openevs.engine.layers.serving import Serving, job_of
 
 _log = structlog.get_logger()
 
@@ -181,11 +180,11 @@ class Merger:
                 return False
             daemon = await self.serving.ensure_running(volume)
             if merge.upper == volume.manifest.head:
-                await self.serving.push_head(volume, daemon)
+                await self.serving.heads.push(volume, daemon)
                 self.serving.tidy(volume)
                 return False
-            job_id = f"merge-{merge.upper}"
-            await self._begin_job(merge, daemon, volume.manifest.head, job_id)
+            job_id = job_of(merge.upper, volume.manifest.volume_id)
+            await self._begin_job(merge, daemon, filter_name(volume.manifest.volume_id), job_id)
             copy = self._begin(merge, self._wait_and_lock(volume, daemon, job_id))
         try:
             copied = False
@@ -251,14 +250,14 @@ class Merger:
         Not `qemu-img commit`: that copies whole clusters, which takes up to 32 times the room, and lets a reader that
         opened lower before see parts of them that upper does not hide."""
         core, top = self.core, new_layer_id()
-        key = run_key(core.pool.pool_id, VolumeId(f"m{secrets.token_hex(6)}"))
+        key = run_key(core.pool.pool_id, f"m{secrets.token_hex(6)}")
         daemon = Daemon(RunFiles(core.run_folder, key), core.settings)
         # A thread goes on when its caller is cancelled: what it makes can be removed only when it has ended.
         making = asyncio.create_task(asyncio.to_thread(core.pool.create_on, top, merge.upper))
         try:
             await asyncio.shield(making)
             await daemon.spawn(core.chain_words((top, merge.upper, *core.chain(merge.lower))), core.pool.layers)
-            await self._begin_job(merge, daemon, top, "copy")
+            await self._begin_job(merge, daemon, node_name(top), "copy")
             job = await self.serving.wait_job(daemon, "copy", "pending", "concluded")
             if "error" in job:
                 raise from_qemu(job["error"])
@@ -279,9 +278,9 @@ class Merger:
         await asyncio.to_thread(daemon.files.log.unlink, missing_ok=True)
         await asyncio.to_thread(self.core.pool.remove_layer, top)
 
-    async def _begin_job(self, merge: Merge, daemon: Daemon, top: LayerId, job_id: str) -> None:
+    async def _begin_job(self, merge: Merge, daemon: Daemon, device: str, job_id: str) -> None:
         await daemon.execute("block-commit", {
-            "job-id": job_id, "device": node_name(top), "auto-finalize": False, "auto-dismiss": False,
+            "job-id": job_id, "device": device, "auto-finalize": False, "auto-dismiss": False,
             "top-node": node_name(merge.upper), "base-node": node_name(merge.lower),
             "backing-file": self.core.pool.layer_path(merge.lower).name,
         })  # fmt: skip

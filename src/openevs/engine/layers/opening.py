@@ -12,10 +12,11 @@ import structlog
 from openevs.engine.errors import EngineError
 from openevs.engine.layers.attaching import Attaching
 from openevs.engine.layers.changes import Changes
-from openevs.engine.layers.core import Core, Volume, run_prefix
+from openevs.engine.layers.core import Core, Volume, run_key, run_prefix
 from openevs.engine.layers.daemon import Daemon, RunFiles, find_running
 from openevs.engine.layers.faults import translated
 from openevs.engine.layers.graph import MissingLayerError
+from openevs.engine.layers.groups import Groups
 from openevs.engine.layers.merge import Merger
 from openevs.engine.layers.pool import Pool, parent_of
 from openevs.engine.layers.reads import Readers, Reading
@@ -37,6 +38,7 @@ class Opened:
     readers: Readers
     volumes: Volumes
     snapshots: Snapshots
+    groups: Groups
     attaching: Attaching
     reads: Reading
     writes: Writing
@@ -57,8 +59,8 @@ class Opened:
             snapshots = Snapshots(merger)
             reading = Reading(core, merger.serving, readers)
             opened = cls(
-                core, merger, readers, Volumes(merger, readers), snapshots, Attaching(merger, readers),
-                reading, Writing(merger, readers), Changes(core, reading, readers),
+                core, merger, readers, Volumes(merger, readers), snapshots, Groups(merger, snapshots),
+                Attaching(merger, readers), reading, Writing(merger, readers), Changes(core, reading, readers),
                 Strays(merger, readers, snapshots),
             )  # fmt: skip
             await opened._take_over()
@@ -71,6 +73,7 @@ class Opened:
     async def close(self) -> None:
         """Let go; served volumes go on being served."""
         await self.merger.stop()
+        await self.groups.settle()
         for volume in self.core.volumes.values():
             async with volume.lock:
                 try:
@@ -88,15 +91,17 @@ class Opened:
         core = self.core
         running = await asyncio.to_thread(find_running, core.run_folder)
         for volume in core.volumes.values():
-            if (pid := running.pop(volume.files.qmp, None)) is not None:
-                volume.daemon = Daemon(volume.files, core.settings, pid)
+            if volume.manifest.export is not None or core.files_of(volume.manifest).qmp in running:
+                core.host_of(volume)
+        for host in core.hosts.values():
+            host.daemon.pid = running.pop(host.daemon.files.qmp, None)
         prefix = run_prefix(core.pool.pool_id)
         strays = [(path, pid) for path, pid in running.items() if path.name.startswith(prefix)]
         for path, pid in strays:  # readers and merges of a process that was killed
             _log.info("stray_daemon_killed", pid=pid)
             await Daemon(RunFiles(path.parent, path.stem), core.settings, pid).kill()
         await asyncio.to_thread(_remove_strays, core, prefix)
-        found = [volume for volume in core.volumes.values() if volume.daemon is not None]
+        found = [volume for volume in core.volumes.values() if volume.daemon and volume.daemon.pid]
         # In this order: a merge that is whole must be known to the daemons that live, and be finished before the
         # others are started, for a daemon writes the headers that it has open as it read them.
         await self._serve(volume for volume in found)
@@ -115,15 +120,15 @@ class Opened:
                     await serving.ensure_running(volume)
                 elif volume.daemon is not None:
                     await serving.stop(volume)
-                elif volume.manifest.pending():
-                    serving.cut_is_made(volume)
+                else:
+                    await serving.see_cut(volume)
             except EngineError as error:  # the others are served; this one is tried again for as long as we are open
                 _log.error("volume_not_served", volume_id=volume.manifest.volume_id, reason=error.reason)
 
 
 def _remove_strays(core: Core, prefix: str) -> None:
     """Remove what daemons that belong to no volume have left. Blocking."""
-    keys = {volume.files.key for volume in core.volumes.values()}
+    keys = {run_key(core.pool.pool_id, volume_id) for volume_id in core.volumes} | core.hosts.keys()
     for key in {path.stem for path in core.run_folder.glob(f"{prefix}*")} - keys:
         files = RunFiles(core.run_folder, key)
         files.remove()
@@ -136,6 +141,7 @@ def _load(core: Core) -> None:
     headers, damaged = core.pool.read_layers()
     core.parents = {layer: parent_of(header) for layer, header in headers.items()}
     manifests = core.pool.read_manifests()
+    core.pool.place_records(manifests)
     load_released(core, manifests)
     for made in manifests.values():
         volume = core.add(made)

@@ -5,6 +5,7 @@ lock                       held (flock) by the one process that uses the pool
 volumes/<volume>.json      manifests
 released/<volume>.json     manifests of volumes that are nobody's
 incoming/                  files of an administrator's, raw or qcow2, that can be made volumes
+groups/<group>.json        manifests that took effect together, until each is in its place
 layers/<layer>.qcow2       layers; immutable unless they are a volume's head
 layers/<layer>.merged      this layer's content is wholly in the layer named inside, which is to take its place
 """
@@ -25,7 +26,7 @@ from openevs.engine.errors import Broken, Mismatch
 from openevs.engine.layers import manifest as manifests
 from openevs.engine.layers import qcow2
 from openevs.engine.layers.graph import LayerId
-from openevs.engine.layers.manifest import Manifest
+from openevs.engine.layers.manifest import Manifest, Record
 
 _log = structlog.get_logger()
 _UNFINISHED: Final = ".new"
@@ -63,6 +64,7 @@ class Pool:
         self.volumes = folder / "volumes"
         self.released = folder / "released"
         self.incoming = folder / "incoming"
+        self.groups = folder / "groups"
         self._cluster_bits = cluster_bits
         self._lock: int | None = None
 
@@ -129,6 +131,33 @@ class Pool:
         self.write_manifest(new)
         self.manifest_path(old).unlink(missing_ok=True)
         manifests.sync_folder(self.manifest_path(old).parent)
+
+    def place_records(self, found: dict[VolumeId, Manifest]) -> None:
+        """Put the manifests of records in their places, on storage and in what was found, where there are no newer
+        ones; a volume that is gone stays gone."""
+        for path in sorted(self.groups.iterdir()):
+            if path.suffix == ".json":
+                for manifest in manifests.read_record(path).manifests:
+                    present = found.get(manifest.volume_id)
+                    if present is not None and present.generation < manifest.generation:
+                        self.write_manifest(manifest)
+                        found[manifest.volume_id] = manifest
+            path.unlink(missing_ok=True)
+        manifests.sync_folder(self.groups)
+
+    def write_record(self, record: Record) -> None:
+        """Commit several manifests at once. Raises OSError (then none is)."""
+        path = self.groups / f"{record.group}.json"
+        try:
+            manifests.write_atomically(path, manifests.encode(record))
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
+
+    def remove_record(self, group: str) -> None:
+        """Forget a record whose manifests are in their places."""
+        (self.groups / f"{group}.json").unlink(missing_ok=True)
+        manifests.sync_folder(self.groups)
 
     def write_manifest(self, manifest: Manifest) -> None:
         """Commit."""
@@ -240,7 +269,7 @@ class Pool:
         if not path.exists():
             strangers = sorted(
                 {path.name for path in self.folder.iterdir()}
-                - {"lock", "lost+found", "layers", "volumes", "released", "incoming", ".pool.json.tmp"}
+                - {"lock", "lost+found", "layers", "volumes", "released", "incoming", "groups", ".pool.json.tmp"}
             )
             if strangers:
                 raise Broken(
@@ -258,6 +287,6 @@ class Pool:
             raise Broken(f"{path} has format {pool.format}; this version knows format 1")
         if not self.layers.is_dir() or not self.volumes.is_dir():
             raise Broken(f"the pool at {self.folder} lacks its folder 'layers' or 'volumes': restore it")
-        for folder in (self.released, self.incoming):
+        for folder in (self.released, self.incoming, self.groups):
             folder.mkdir(mode=0o700, exist_ok=True)
         self.pool_id = pool.pool_id

@@ -157,7 +157,7 @@ class Readers:
                 self._core.bell.set()
 
     async def _start(self, chain: tuple[LayerId, ...], writable: bool) -> Reader:
-        key = run_key(self._core.pool.pool_id, VolumeId(f"r{secrets.token_hex(6)}"))
+        key = run_key(self._core.pool.pool_id, f"r{secrets.token_hex(6)}")
         daemon = Daemon(RunFiles(self._core.run_folder, key), self._core.settings)
         words = self._core.chain_words(chain, writable=writable, locks=writable)
         export = {
@@ -210,7 +210,7 @@ class Reading:
             if snapshot is None and volume.manifest.export is not None:
                 raise Busy(f"volume {volume_id} is exported: read it as a client", by=(volume_id,))
             if snapshot is not None and snapshot.cut_pending:
-                await self._serving.ensure_running(volume)
+                await self._serving.see_cut(volume)
             size = snapshot.size_bytes if snapshot else volume.manifest.size_bytes
             if offset_bytes < 0 or length_bytes < 0 or offset_bytes + length_bytes > size:
                 raise Mismatch(f"{object_id} has {size} bytes", expected=offset_bytes + length_bytes, found=size)

@@ -39,7 +39,7 @@ class Snapshots:
             if found is None:
                 await self._take(volume, spec)
             elif found.cut_pending:
-                await self._serving.ensure_running(volume)
+                await self._serving.see_cut(volume)
             return snapshot_facts(volume.manifest, spec.snapshot_id)
 
     async def ensure_none(self, snapshot_id: SnapshotId) -> None:
@@ -93,7 +93,7 @@ class Snapshots:
             if volume is None or found is None:
                 return None
             if found.cut_pending:
-                await self._serving.ensure_running(volume)
+                await self._serving.see_cut(volume)
             return snapshot_facts(volume.manifest, snapshot_id)
 
     def check_owner(self, spec: SnapshotSpec) -> None:
@@ -130,7 +130,7 @@ class Snapshots:
             nonlocal cost
             if spec.snapshot_id not in volume.manifest.snapshots:  # else a daemon died, and its successor has it frozen
                 await self._merger.release(volume)
-                cost = await self._serving.push_head(volume, daemon, with_snapshot)
+                cost = await self._serving.heads.push(volume, daemon, with_snapshot)
 
         await self._serving.with_daemon(volume, freeze)
         if cost is None:

@@ -78,7 +78,7 @@ class Volumes:
             async with core.graph.shared():
                 await asyncio.to_thread(core.pool.remove_manifest, volume_id)
                 del core.volumes[volume_id]
-                await asyncio.to_thread(volume.files.log.unlink, missing_ok=True)
+                await asyncio.to_thread(core.files_of(volume.manifest).log.unlink, missing_ok=True)
             core.bell.set()
 
     async def inspect(self, volume_id: VolumeId) -> VolumeFacts | None:

@@ -19,6 +19,7 @@ from openevs.testing.conformance.bench import (
     exports_of,
     interrupted,
 )
+from openevs.testing.conformance.exports import connected_again
 from openevs.testing.conformance.interruption import points
 from openevs.testing.conformance.twin import SIZE, Twin
 
@@ -90,6 +91,8 @@ async def check_group_of_served_and_unserved(bench: EngineBench) -> None:
         await take_group(twin, volumes)
         if round_number == 1:
             await bench.kill_helpers()
+            for facts in (await exports_of(bench).list_exports()).values():
+                await connected_again(facts)
         for volume_id in volumes:
             await twin.write(volume_id, round_number * 8192)
         await twin.snapshot(volumes[round_number])
@@ -216,6 +219,8 @@ async def check_interrupted_group(bench: EngineBench) -> None:
         if number % 2:
             await bench.kill_helpers()
         await bench.reopen()
+        for facts in (await exports_of(bench).list_exports()).values() if served else ():
+            await connected_again(facts)
         await _finish(twin, specs)
         for volume_id in volumes:
             await twin.write(volume_id, 12288)

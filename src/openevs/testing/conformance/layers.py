@@ -8,6 +8,7 @@ from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 
+from openevs.engine.layers.daemon import find_running
 from openevs.engine.layers.engine import LayersEngine
 from openevs.engine.port import Exports, Reads
 from openevs.testing.conformance.bench import ConformanceError, ExportBench, ExportingEngine
@@ -28,7 +29,8 @@ def layers_bench(pool_folder: Path, run_folder: Path) -> ExportBench:
         await process.kill()
 
     async def kill_helpers() -> None:
-        for pid in await asyncio.to_thread(_daemons, run_folder):
+        # Not what the files of process ids say: a daemon that was killed leaves its own, and the id is used again.
+        for pid in (await asyncio.to_thread(find_running, run_folder)).values():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
@@ -40,14 +42,6 @@ def layers_bench(pool_folder: Path, run_folder: Path) -> ExportBench:
         await kill_helpers()  # those that a failed check has left; after any other there are none
 
     return ExportBench(make, abandon=abandon, kill_helpers=kill_helpers, residue=residue, end=end)
-
-
-def _daemons(run_folder: Path) -> list[int]:
-    found = []
-    for path in run_folder.glob("*.pid"):
-        with contextlib.suppress(FileNotFoundError, ValueError):
-            found.append(int(path.read_text()))
-    return found
 
 
 def _files(*folders: Path) -> list[str]:

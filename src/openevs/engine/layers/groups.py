@@ -1,0 +1,225 @@
+"""Group snapshots: several volumes frozen at one instant, all or none.
+
+The commit point is one file, the record: the manifests that all the volumes are to have. It is written before the cut,
+as a manifest is before the cut of one; then the volumes that are served are cut by one command of the daemon that they
+share, while the locks of all of them are held. From the record on, memory has the new manifests. Each is written to its
+own place later, in the background; then the record goes. Who opens the pool puts the manifests of a record in place,
+unless there are newer ones, and makes up for a cut that was not made: of all volumes of the group, by one command.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+
+import structlog
+from msgspec.structs import replace
+
+from openevs.engine.errors import EngineError, Mismatch, OutcomeUnknown, Transient
+from openevs.engine.layers.core import Volume
+from openevs.engine.layers.cut import Cost, Cut, cut
+from openevs.engine.layers.daemon import Daemon
+from openevs.engine.layers.exports import node_name
+from openevs.engine.layers.facts import snapshot_facts
+from openevs.engine.layers.faults import translated
+from openevs.engine.layers.graph import LayerId
+from openevs.engine.layers.manifest import Manifest, Record, Snapshot
+from openevs.engine.layers.merge import Merger
+from openevs.engine.layers.pool import new_layer_id
+from openevs.engine.layers.snapshots import Snapshots
+from openevs.engine.port import SnapshotFacts, SnapshotSpec
+
+_log = structlog.get_logger()
+
+
+class Groups:
+    """The method of the contract that freezes groups."""
+
+    def __init__(self, merger: Merger, snapshots: Snapshots) -> None:
+        self._core = merger.core
+        self._merger = merger
+        self._serving = merger.serving
+        self._heads = merger.serving.heads
+        self._snapshots = snapshots
+        self._placing: set[asyncio.Task[None]] = set()
+
+    async def ensure(self, specs: Sequence[SnapshotSpec]) -> list[SnapshotFacts]:
+        """Freeze the volumes, unless they are frozen already."""
+        core = self._core
+        for spec in specs:
+            self._snapshots.check_owner(spec)
+        if len({spec.snapshot_id for spec in specs}) < len(specs) or len({s.volume_id for s in specs}) < len(specs):
+            raise Mismatch("a group snapshot takes each volume, and each id, once")
+        async with AsyncExitStack() as locks:
+            for volume_id in sorted(spec.volume_id for spec in specs):  # one order for all who take several
+                await locks.enter_async_context(core.lock_of(volume_id))
+            volumes = [core.volume(spec.volume_id) for spec in specs]
+            group = _name(specs)
+            if specs and not self._is_there(specs, volumes, group):
+                await self._take(specs, volumes, group)
+            for volume in volumes:
+                if group in volume.manifest.pending_groups():
+                    await self._serving.see_cut(volume)
+            return [
+                snapshot_facts(volume.manifest, spec.snapshot_id) for spec, volume in zip(specs, volumes, strict=True)
+            ]
+
+    async def settle(self) -> None:
+        """Return when the manifests of all records are in their places, or could not be put there."""
+        while self._placing:
+            await asyncio.wait(set(self._placing))
+
+    def _is_there(self, specs: Sequence[SnapshotSpec], volumes: Sequence[Volume], group: str) -> bool:
+        found = [volume.manifest.snapshots.get(spec.snapshot_id) for spec, volume in zip(specs, volumes, strict=True)]
+        there = [snapshot for snapshot in found if snapshot is not None]
+        if any(snapshot.group != group for snapshot in there) or 0 < len(there) < len(specs):
+            raise Mismatch("some of the snapshots are there already, and not of one moment with the others")
+        return bool(there)
+
+    async def _take(self, specs: Sequence[SnapshotSpec], volumes: Sequence[Volume], group: str) -> None:
+        served = [volume for volume in volumes if volume.manifest.export is not None]
+        self._check_together(served)
+        for volume in volumes:
+            await self._serving.see_cut(volume)
+        for last in (False, True):
+            daemon = None
+            process = None
+            try:
+                for volume in served:
+                    daemon = await self._serving.ensure_running(volume)
+                process = daemon.pid if daemon else None
+                for volume in volumes:
+                    await self._merger.release(volume)
+                if not self._is_there(specs, volumes, group):
+                    await self._freeze(specs, volumes, group, daemon)
+            except (Transient, OutcomeUnknown):
+                if last or daemon is None or not await daemon.has_ended(process):
+                    raise
+            else:
+                return
+
+    def _check_together(self, served: Sequence[Volume]) -> None:
+        keys = {self._core.files_of(volume.manifest).key for volume in served}
+        if len(keys) > 1:
+            names = sorted(volume.manifest.volume_id for volume in served)
+            raise Mismatch(f"volumes are in use that are not served together: {', '.join(names)}", found=tuple(names))
+
+    async def _freeze(
+        self, specs: Sequence[SnapshotSpec], volumes: Sequence[Volume], group: str, daemon: Daemon | None
+    ) -> None:
+        core, was = self._core, [volume.manifest for volume in volumes]
+        probes = [await self._heads.probe(volume) for volume in volumes if volume.manifest.export is not None]
+        async with core.graph.shared(), self._next_heads(volumes, daemon) as heads:
+            moment, made = datetime.now(UTC), []
+            for spec, volume, head in zip(specs, volumes, heads, strict=True):
+                now = volume.manifest
+                taken = Snapshot(
+                    now.head, now.size_bytes, moment, dict(spec.labels), cut_pending=daemon is not None, group=group
+                )
+                snapshots = {**now.snapshots, spec.snapshot_id: taken}
+                made.append(replace(now, head=head, snapshots=snapshots, generation=now.generation + 1))
+            await asyncio.to_thread(core.pool.write_record, Record(group, made))
+            for volume, manifest in zip(volumes, made, strict=True):
+                core.adopt(volume, manifest)
+                volume.spare, volume.unsure, volume.dirty = None, True, True
+        cost = None
+        if daemon is not None:
+            cuts = [Cut(old.head, new.head) for old, new in zip(was, made, strict=True) if old.export is not None]
+            try:
+                cost = await cut(daemon, cuts, next((probe for probe in probes if probe), None))
+            except EngineError as error:
+                await self._take_back(volumes, was, daemon, group, error)
+                raise
+            for volume in volumes:
+                self._note(volume, group, cost)
+        self._place(group, volumes)
+        core.bell.set()
+        _log.info("group_cut", volumes=len(volumes), cut_ms=cost and cost.cut_ms, stall_ms=cost and cost.stall_ms)
+
+    @asynccontextmanager
+    async def _next_heads(self, volumes: Sequence[Volume], daemon: Daemon | None) -> AsyncIterator[list[LayerId]]:
+        """Make an empty layer on each volume's head, open in the daemon if the volume is served."""
+        core, heads = self._core, []
+        try:
+            for volume in volumes:
+                made = volume.manifest
+                core.chain(made.head)
+                if made.export is not None and daemon is not None:
+                    head = await self._heads.next_head(volume, daemon, made.size_bytes)
+                else:
+                    head = new_layer_id()
+                    await asyncio.to_thread(core.pool.create_layer, head, made.size_bytes, made.head)
+                core.parents[head] = made.head
+                heads.append(head)
+            yield heads
+        except BaseException:
+            for volume, head in zip(volumes, heads, strict=False):
+                if head not in core.pinned():
+                    del core.parents[head]
+                    if volume.spare != head:
+                        await asyncio.to_thread(core.pool.remove_layer, head)
+            raise
+
+    def _note(self, volume: Volume, group: str, cost: Cost) -> None:
+        """Note what the cut took. The stall is that of one client: the daemon holds all of them up alike."""
+        served = volume.manifest.export is not None
+        cut_ms, stall_ms = (cost.cut_ms, cost.stall_ms) if served else (None, None)
+        volume.manifest = replace(
+            volume.manifest,
+            snapshots={
+                key: replace(value, cut_pending=False, cut_ms=cut_ms, stall_ms=stall_ms)
+                if value.group == group and value.cut_pending
+                else value
+                for key, value in volume.manifest.snapshots.items()
+            },
+        )
+        volume.unsure = False
+
+    async def _take_back(
+        self, volumes: Sequence[Volume], was: Sequence[Manifest], daemon: Daemon, group: str, error: EngineError
+    ) -> None:
+        """If the daemon has refused, and so has cut none, let all be as before; else the cut is made when the daemon is
+        reached, or is made by its death."""
+        for volume, old in zip(volumes, was, strict=True):
+            if old.export is None:
+                continue
+            if not daemon.connected or await self._serving.inside.active(volume, daemon) != node_name(old.head):
+                return
+        for volume, old in zip(volumes, was, strict=True):
+            new = volume.manifest.head
+            async with self._core.graph.shared():
+                frozen = next(each for each in volume.manifest.snapshots.values() if each.group == group)
+                left = {key: value for key, value in volume.manifest.snapshots.items() if value.group != group}
+                if old.export is not None:
+                    volume.spare = new
+                await self._core.commit(volume, head=frozen.layer, snapshots=left)
+                del self._core.parents[new]
+                if old.export is None:
+                    await asyncio.to_thread(self._core.pool.remove_layer, new)
+            volume.unsure = False
+        await asyncio.to_thread(self._core.pool.remove_record, group)
+        _log.warning("group_cut_refused", volumes=len(volumes), reason=error.reason)
+
+    def _place(self, group: str, volumes: Sequence[Volume]) -> None:
+        task = asyncio.create_task(self._put_in_place(group, volumes))
+        self._placing.add(task)
+        task.add_done_callback(self._placing.discard)
+
+    async def _put_in_place(self, group: str, volumes: Sequence[Volume]) -> None:
+        try:
+            with translated():
+                for volume in volumes:
+                    async with volume.lock:
+                        if self._core.volumes.get(volume.manifest.volume_id) is volume:
+                            await self._serving.write_facts(volume)
+                            if volume.manifest.export is not None:
+                                self._serving.tidy(volume)
+                await asyncio.to_thread(self._core.pool.remove_record, group)
+        except EngineError as error:  # the record stays, and says the same
+            _log.warning("group_not_put_in_place", group=group, reason=error.reason)
+
+
+def _name(specs: Sequence[SnapshotSpec]) -> str:
+    """Return the group's name: the same for the same snapshots, in whatever order."""
+    return hashlib.sha256("\n".join(sorted(spec.snapshot_id for spec in specs)).encode()).hexdigest()[:32]
