@@ -100,8 +100,17 @@ CHOICES: Final = (
         ),
     ),
     (
-        "`os-unmanage`",
-        "400: a snapshot's layers cannot live without OpenEVS",
+        "`os-unmanage`, and what can be managed",
+        (
+            "a volume or snapshot that is unmanaged keeps its bytes in the pool, under the name `volume-<id>` or "
+            "`snapshot-<id>`, which `ref` takes as `source-name` (the bare id too); files in the pool's folder "
+            "`incoming`, raw or qcow2 without a backing file, are `incoming/<name>`, copied when they are managed and "
+            "then removed; a `ref` or `host` that is not there is 400 at once"
+        ),
+    ),
+    (
+        "deleting a volume that has an unmanaged snapshot",
+        "`error_deleting` with a message that names the snapshot: manage it, and delete it or the volume with cascade",
     ),
 )
 """(question, what OpenEVS does). The first ones are those that the sources leave open."""
@@ -118,7 +127,6 @@ Microversions {as_text(LOWEST)} to {as_text(HIGHEST)} on `/v3`. A native v3 path
 NOT_YET: Final = (
     ("`backups`, `cloudbackups`, `os-backup-…`", "404; `backup_id` at volume creation is 400"),
     ("`groups`, `group_snapshots`, `group_types`, `consistencygroups`", "404"),
-    ("`os-volume-manage`, `manageable_volumes`, `os-unmanage`", "404; the actions are 400"),
     ("`imageRef`, `os-reimage`, `os-volume_upload_image`", "400: there are no images"),
     ("v1 volumes and snapshots, v5 as a whole, tags, the recycle bin, transfers of Huawei's families", "404"),
 )

@@ -14,14 +14,17 @@ from typing import Final
 VOLUME_STATUSES: Final = frozenset(
     "creating available reserved attaching in-use detaching maintenance extending deleting error error_deleting "
     "error_extending error_restoring error_detaching backing-up error_backing-up restoring-backup uploading "
-    "downloading rollbacking error_rollbacking reverting awaiting-transfer retyping managing error_managing".split()
+    "downloading rollbacking error_rollbacking reverting awaiting-transfer retyping managing "
+    "unmanaging error_managing".split()
 )
 SNAPSHOT_STATUSES: Final = frozenset(
     "creating available backing-up deleting error error_deleting rollbacking restoring updating unmanaging".split()
 )
-TRANSITIONAL_VOLUME_STATUSES: Final = frozenset("creating extending deleting rollbacking reverting retyping".split())
+TRANSITIONAL_VOLUME_STATUSES: Final = frozenset(
+    "creating extending deleting rollbacking reverting retyping managing unmanaging".split()
+)
 """Statuses that an operation holds: with no open operation, a volume must not be in one."""
-TRANSITIONAL_SNAPSHOT_STATUSES: Final = frozenset("creating deleting rollbacking restoring".split())
+TRANSITIONAL_SNAPSHOT_STATUSES: Final = frozenset("creating deleting rollbacking restoring unmanaging".split())
 
 MIGRATING: Final = "migrating"
 MIGRATED: Final = "success"
@@ -80,6 +83,12 @@ class VolumeMoves:
     rollback: Final = _move("roll back", "available error_rollbacking", "rollbacking")
     rolled_back: Final = _move("finish rolling back", "rollbacking", "available")
     rollback_failed: Final = _move("fail rolling back", "rollbacking", "error_rollbacking")
+    managed: Final = _move("finish managing", "managing", "available")
+    manage_failed: Final = _move("fail managing", "managing", "error_managing")
+    unmanage: Final = _move(
+        "unmanage", "available error error_restoring error_extending error_managing error_rollbacking", "unmanaging"
+    )
+    unmanage_failed: Final = _move("fail unmanaging", "unmanaging", "error_managing")
     retype: Final = _move("retype", "available in-use", "retyping", remember=True)
     retyped: Final = _move("finish retyping", "retyping", PREVIOUS)
     revert: Final = _move("revert", "available", "reverting")
@@ -105,6 +114,8 @@ class SnapshotMoves:
 
     created: Final = _move("finish creating", "creating", "available")
     create_failed: Final = _move("fail creating", "creating", "error")
+    unmanage: Final = _move("unmanage", "available error", "unmanaging")
+    unmanage_failed: Final = _move("fail unmanaging", "unmanaging", "error")
     delete: Final = _move("delete", "available error", "deleting")
     force_delete: Final = Move("force-delete", SNAPSHOT_STATUSES, "deleting")
     """Also one that is `deleting`, if no work stands behind that: a claim tells."""

@@ -11,8 +11,13 @@ from openevs.operations.disconnect_volume import DISCONNECT_VOLUME
 from openevs.operations.extend_volume import EXTEND_VOLUME
 from openevs.operations.kind import Kind
 from openevs.operations.limit_volumes import LIMIT_VOLUMES
+from openevs.operations.look_for_strays import LOOK_FOR_STRAYS
+from openevs.operations.manage_snapshot import MANAGE_SNAPSHOT
+from openevs.operations.manage_volume import MANAGE_VOLUME
 from openevs.operations.retype_volume import RETYPE_VOLUME
 from openevs.operations.revert_volume import REVERT_VOLUME, ROLLBACK_VOLUME
+from openevs.operations.unmanage_snapshot import UNMANAGE_SNAPSHOT
+from openevs.operations.unmanage_volume import UNMANAGE_VOLUME
 
 KINDS: Mapping[str, Kind] = {
     kind.name: kind
@@ -28,5 +33,10 @@ KINDS: Mapping[str, Kind] = {
         RETYPE_VOLUME,
         REVERT_VOLUME,
         ROLLBACK_VOLUME,
+        LOOK_FOR_STRAYS,
+        MANAGE_SNAPSHOT,
+        MANAGE_VOLUME,
+        UNMANAGE_SNAPSHOT,
+        UNMANAGE_VOLUME,
     )
 }

@@ -73,7 +73,7 @@ def _accept_volume(tx: Tx, deps: Deps, caller: Caller, new: NewVolume) -> tuple[
     size_gib = source_gib if new.size_gib is None else new.size_gib
     if size_gib < source_gib:
         raise InvalidInput("size", f"it is {size_gib} GiB, but the source has {source_gib}.", "EVS.1010")
-    _check_size(deps, size_gib)
+    check_size(deps, size_gib)
     backend, no_place = place(tx, deps, volume_type)
     volume = Volume(
         id=VolumeId(new_uuid()),
@@ -127,7 +127,8 @@ def _hold_source(tx: Tx, caller: Caller, new: NewVolume) -> tuple[int, str | Non
     return 0, None
 
 
-def _check_size(deps: Deps, size_gib: int, field: str = "size") -> None:
+def check_size(deps: Deps, size_gib: int, field: str = "size") -> None:
+    """Refuse a size that no volume may have. Raises InvalidInput."""
     most = deps.max_volume_gib
     own = deps.settings.quotas.per_volume_gigabytes
     if own != UNLIMITED:
@@ -244,7 +245,7 @@ def _accept_deletion(
         # It was transferred without its snapshots, which are not its new owner's to delete.
         raise InUse("volume", f"volume {volume_id} has snapshots that belong to another project, and cannot go first.")
     check_thawed(tx, deps, volume)
-    _check_not_source(tx, volume, own)
+    check_not_source(tx, volume, own)
     # A deletion that failed has left the snapshots in `error_deleting` too: force must take them along.
     snapshot_move = SnapshotMoves.force_delete if force else SnapshotMoves.delete
     for snapshot in own:
@@ -254,7 +255,8 @@ def _accept_deletion(
     return volume, queue_volume_work(tx, deps, caller, "delete_volume", volume, work, now, claims)
 
 
-def _check_not_source(tx: Tx, volume: Volume, own: list[Snapshot]) -> None:
+def check_not_source(tx: Tx, volume: Volume, own: list[Snapshot]) -> None:
+    """Refuse while another volume is being made from this one, or from these snapshots of it. Raises InUse."""
     sources = [table.c.source_volid == volume.id, table.c.snapshot_id.in_([snapshot.id for snapshot in own])]
     for source in sources:
         if volumes.count_volumes(tx, [source, table.c.status == "creating"]):
@@ -279,9 +281,9 @@ def _accept_extension(
         raise InvalidInput(
             "new_size", f"it is {new_size_gib} GiB, but the volume already has {volume.size_gib}.", "EVS.1015"
         )
-    _check_size(deps, new_size_gib, "new_size")
+    check_size(deps, new_size_gib, "new_size")
     # A copy being made has the size of before, and could not be made of more.
-    _check_not_source(tx, volume, [])
+    check_not_source(tx, volume, [])
     growth = growth_usage(new_size_gib - volume.size_gib, volume.volume_type)
     take_quota(tx, volume.project_id, growth, deps.quota_defaults, new_size_gib)
     work = {"old_size_gib": volume.size_gib, "new_size_gib": new_size_gib}

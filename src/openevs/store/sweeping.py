@@ -9,7 +9,15 @@ from openevs.store.database import Tx
 from openevs.store.operations import OPEN
 from openevs.store.tables import attachment, operation, operation_claim, snapshot, volume
 
-NOT_YET_OR_NO_MORE = ("creating", "deleting", "error", "error_deleting")
+NOT_YET_OR_NO_MORE = (
+    "creating",
+    "managing",
+    "unmanaging",
+    "deleting",
+    "error",
+    "error_deleting",
+    "error_managing",
+)
 """Statuses in which a row need have nothing on storage."""
 
 

@@ -8,8 +8,9 @@ import msgspec
 from openevs.api.call import Call, Reply, Route
 from openevs.api.handlers.actions import Action, run_action
 from openevs.api.wire.bodies import convert, json_type
-from openevs.domain.errors import InvalidInput, NotSupported
+from openevs.domain.errors import InvalidInput
 from openevs.service import snapshots as service
+from openevs.service.managing import unmanage_snapshot
 
 _PROGRESS = re.compile(r"(100|[0-9]{1,2})%")
 
@@ -54,9 +55,8 @@ async def _update_status(call: Call, content: Any) -> Reply:
 
 
 async def _unmanage(call: Call, content: Any) -> Reply:
-    raise NotSupported(
-        "os-unmanage is not supported: a snapshot's layers cannot live in the pool without OpenEVS; delete it instead."
-    )
+    await unmanage_snapshot(call.deps, call.caller, call.path["snapshot_id"])
+    return Reply()
 
 
 def _object(name: str, content: Any) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from openevs.service import volumes as service
 from openevs.service.attaching import Consumer
 from openevs.service.connections import check_mode, read_connector
 from openevs.service.image_metadata import set_image_metadata, unset_image_metadata
+from openevs.service.managing import unmanage_volume
 
 _EXTEND_ATTACHED_SINCE: Final = 42
 ATTACH_STATUSES: Final = ("attached", "detached")
@@ -249,6 +250,11 @@ async def _force_delete(call: Call, content: Any) -> Reply:
     return Reply()
 
 
+async def _unmanage(call: Call, content: Any) -> Reply:
+    await unmanage_volume(call.deps, call.caller, _volume_id(call))
+    return Reply()
+
+
 async def _show_image_metadata(call: Call, content: Any) -> Reply:
     volume = await service.get_volume(call.deps, call.caller, _volume_id(call))
     return Reply({"metadata": volume.image_metadata}, 200)
@@ -276,7 +282,6 @@ def _refused(reason: str) -> Callable[[Call, Any], Awaitable[Reply]]:
 
 _NO_IMAGES: Final = _refused("this service has no images.")
 _NO_COMPLETION: Final = _refused("a migration completes by itself.")
-_NO_MANAGING: Final = _refused("a volume's layers cannot live in the pool without OpenEVS; delete it instead.")
 _NO_REPORT: Final = _refused("no server reports extensions back; an extension ends by itself.")
 
 VOLUME_ACTIONS: Final = {
@@ -311,7 +316,7 @@ VOLUME_ACTIONS: Final = {
     "os-migrate_volume_completion": Action(
         _NO_COMPLETION, "volume_extension:volume_admin_actions:migrate_volume_completion"
     ),
-    "os-unmanage": Action(_NO_MANAGING, "volume_extension:volume_unmanage"),
+    "os-unmanage": Action(_unmanage, "volume_extension:volume_unmanage"),
     "os-extend_volume_completion": Action(_NO_REPORT, "volume:extend_volume_completion", since=71),
 }
 

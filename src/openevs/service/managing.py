@@ -1,0 +1,304 @@
+"""Managing what is on storage and nobody's, and letting go of what is managed (administrators).
+
+A volume or snapshot that is let go keeps its bytes, under the name `volume-<id>` or `snapshot-<id>`. By that name it
+can be managed again, under a new id; so can a file that an administrator has put into the pool's folder `incoming`.
+What there is only storage knows, so a request has it looked up by an operation, and waits.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+import sqlalchemy as sa
+
+from openevs.domain.backends import HOST, backend_host, pool_name
+from openevs.domain.errors import InUse, InvalidInput
+from openevs.domain.ids import GIB, SnapshotId, VolumeId, is_uuid, new_uuid
+from openevs.domain.lifecycle import SnapshotMoves, VolumeMoves
+from openevs.domain.model import Caller, Operation, Snapshot, Volume
+from openevs.domain.quota import snapshot_usage, volume_usage
+from openevs.domain.rules import check_metadata, check_new_metadata, check_text
+from openevs.service.deps import Deps, accept, wait_for
+from openevs.service.parts import check_thawed
+from openevs.service.types import type_for, wants_multiattach
+from openevs.service.volumes import check_not_source, check_size, queue_volume_work
+from openevs.store import snapshots, volumes
+from openevs.store.attachments import attachments_of_one
+from openevs.store.database import Tx
+from openevs.store.operations import NewOperation, insert_operation
+from openevs.store.quotas import take_quota
+from openevs.store.tables import snapshot as snapshot_table
+from openevs.store.tables import volume as volume_table
+
+SOURCE_NAME: Final = "source-name"
+SOURCE_ID: Final = "source-id"
+MANAGED: Final = "already managed"
+MANAGEABLE_INTO: Final = frozenset({"available", "in-use"})
+"""Statuses of a volume whose stray snapshots can be managed."""
+
+
+class Manageable(NamedTuple):
+    """Something on storage, as the lists of what can be managed show it."""
+
+    name: str
+    size_gib: int
+    reason_not_safe: str | None = None
+    """Why it cannot be managed; None: it can."""
+    managed_id: str | None = None
+    """Its id, if it is managed."""
+    volume_id: str | None = None
+    """Of a snapshot: its volume."""
+
+
+class NewManaged(NamedTuple):
+    """A volume as it is to be managed."""
+
+    ref: object
+    host: str | None
+    name: str | None = None
+    description: str | None = None
+    volume_type: str | None = None
+    availability_zone: str | None = None
+    metadata: Mapping[str, object] = {}
+    bootable: bool = False
+
+
+class NewManagedSnapshot(NamedTuple):
+    """A snapshot as it is to be managed."""
+
+    ref: object
+    volume_id: str
+    name: str | None = None
+    description: str | None = None
+    metadata: Mapping[str, object] = {}
+
+
+def stray_name(kind: str, resource_id: str) -> str:
+    """Return the name under which a volume or a snapshot is let go."""
+    return f"{kind}-{resource_id}"
+
+
+async def list_manageable(deps: Deps, caller: Caller, kind: str, host: str | None) -> list[Manageable]:
+    """Return the volumes or snapshots on storage: strays, and what is managed. Raises InvalidInput, Unavailable."""
+    backend = _backend(deps, host)
+    strays = [_manageable(stray) for stray in await _strays(deps, caller, kind)]
+    return strays + await deps.db.read(_managed, kind, backend, backend == deps.backends[0])
+
+
+def _managed(tx: Tx, kind: str, backend: str, first: bool) -> list[Manageable]:
+    here = sa.func.coalesce(volume_table.c.backend, backend if first else "") == backend
+    if kind == "volume":
+        query = sa.select(volume_table.c.id, volume_table.c.size_gib, sa.null()).where(here)
+    else:
+        query = sa.select(snapshot_table.c.id, snapshot_table.c.size_gib, snapshot_table.c.volume_id)
+        query = query.join(volume_table, volume_table.c.id == snapshot_table.c.volume_id).where(here)
+    return [Manageable(stray_name(kind, row[0]), row[1], MANAGED, row[0], row[2]) for row in tx.execute(query)]
+
+
+def _manageable(stray: Mapping[str, Any]) -> Manageable:
+    return Manageable(stray["name"], -(-stray["size_bytes"] // GIB), stray["unsafe"], None, stray["volume_id"])
+
+
+async def _strays(deps: Deps, caller: Caller, kind: str) -> list[dict[str, Any]]:
+    """Return what is nobody's, as storage says it now."""
+
+    def look(tx: Tx) -> tuple[str, Operation]:
+        new = NewOperation("look_for_strays", caller.project_id, "pool", "pool", {}, (), caller.request_id)
+        operation = insert_operation(tx, new, deps.clock(), deps.bell.lease())
+        return operation.id, operation
+
+    looked = await accept(deps, caller._replace(once=None), str, look)
+    found: list[dict[str, Any]] = (await wait_for(deps, looked)).facts["strays"]
+    return [stray for stray in found if stray["kind"] == kind]
+
+
+def _backend(deps: Deps, host: str | None) -> str:
+    for backend in deps.backends:
+        if host in (pool_name(backend), backend_host(backend), HOST):
+            return backend
+    known = ", ".join(pool_name(backend) for backend in deps.backends)
+    given = "it is required" if host is None else f"there is no host {host[:64]!r}"
+    raise InvalidInput("host", f"{given}; there is {known}.")
+
+
+async def _find_stray(deps: Deps, caller: Caller, kind: str, ref: object) -> dict[str, Any]:
+    """Return the stray that a reference names. Raises InvalidInput, Unavailable."""
+    known = (SOURCE_NAME, SOURCE_ID)
+    given = [ref.get(key) for key in known if ref.get(key)] if isinstance(ref, Mapping) else [ref]
+    if len(given) != 1 or not isinstance(given[0], str) or not given[0]:
+        raise InvalidInput("ref", f"it must be an object with {' or '.join(known)}, and a text there.")
+    wanted = stray_name(kind, given[0]) if is_uuid(given[0]) else given[0]
+    for stray in await _strays(deps, caller, kind):
+        if stray["name"] == wanted:
+            if stray["unsafe"] is not None:
+                raise InvalidInput("ref", f"{wanted} cannot be managed: {stray['unsafe']}.")
+            return stray
+    raise InvalidInput("ref", f"there is nothing called {wanted[:255]!r} on storage that is not managed.")
+
+
+# Volumes ------------------------------------------------------------------------------------------------------------
+
+
+async def manage_volume(deps: Deps, caller: Caller, new: NewManaged) -> Volume:
+    """Accept to manage what a reference names: a volume of the caller's that is `managing` until its bytes are its own.
+    Raises InvalidInput, NotFound (type), QuotaExceeded, Unavailable."""
+    backend = _backend(deps, new.host)
+    zone = deps.settings.api.availability_zone
+    if new.availability_zone not in (None, "", zone):
+        raise InvalidInput(
+            "availability_zone", f"there is no zone {new.availability_zone!r}; the only one is {zone!r}."
+        )
+    checked = new._replace(
+        name=check_text("name", new.name),
+        description=check_text("description", new.description),
+        metadata=check_new_metadata(new.metadata, has_source=False),
+    )
+    stray = await _find_stray(deps, caller, "volume", new.ref)
+    return await take_over(deps, caller, checked, stray, backend)
+
+
+async def take_over(deps: Deps, caller: Caller, new: NewManaged, stray: Mapping[str, Any], backend: str) -> Volume:
+    """Accept to manage a volume that was found on storage. Raises InvalidInput, NotFound (type), QuotaExceeded."""
+    return await accept(deps, caller, Volume, _accept_managed, deps, caller, new, stray, backend)
+
+
+def _accept_managed(
+    tx: Tx, deps: Deps, caller: Caller, new: NewManaged, stray: Mapping[str, Any], backend: str
+) -> tuple[Volume, Operation]:
+    now, found = deps.clock(), _manageable(stray)
+    volume_type = type_for(tx, deps, caller, new.volume_type or None)
+    check_size(deps, found.size_gib)
+    volume = Volume(
+        id=VolumeId(new_uuid()),
+        project_id=caller.project_id,
+        user_id=caller.user_id,
+        name=new.name,
+        description=new.description,
+        size_gib=found.size_gib,
+        status="managing",
+        previous_status=None,
+        volume_type=volume_type.name,
+        availability_zone=deps.settings.api.availability_zone,
+        bootable=new.bootable,
+        readonly=False,
+        multiattach=wants_multiattach(volume_type),
+        metadata={key: str(value) for key, value in new.metadata.items()},
+        snapshot_id=None,
+        source_volid=None,
+        created_at=now,
+        updated_at=None,
+        reason=None,
+        group_id=None,
+        image_metadata={},
+        type_id=volume_type.id,
+        backend=None if backend == deps.backends[0] else backend,
+    )
+    usage = volume_usage(volume.size_gib, volume.volume_type)
+    take_quota(tx, caller.project_id, usage, deps.quota_defaults, volume.size_gib)
+    check_thawed(tx, deps, volume)
+    volumes.insert_volume(tx, volume)
+    work = {"stray": found.name, "size_gib": found.size_gib, "name": new.name or ""}
+    return volume, queue_volume_work(tx, deps, caller, "manage_volume", volume, work, now)
+
+
+async def unmanage_volume(deps: Deps, caller: Caller, volume_id: str) -> None:
+    """Accept to let go of a volume. Raises NotFound, WrongStatus, InUse."""
+    await accept(deps, caller, Volume, _accept_unmanaged, deps, caller, volume_id)
+
+
+def _accept_unmanaged(tx: Tx, deps: Deps, caller: Caller, volume_id: str) -> tuple[Volume, Operation]:
+    now = deps.clock()
+    volume = volumes.move_volume(
+        tx, volume_id, VolumeMoves.unmanage, now, project_id=caller.scope, also={"reason": None}
+    )
+    if attachments_of_one(tx, volume_id):
+        raise InUse("volume", f"volume {volume_id} is attached or connected; detach it first.")
+    if snapshots.count_snapshots_of(tx, volume_id):
+        raise InUse("volume", f"volume {volume_id} has snapshots; unmanage or delete them first.")
+    if volume.group_id is not None:
+        raise InUse("volume", f"volume {volume_id} is in group {volume.group_id}; take it out of that first.")
+    check_thawed(tx, deps, volume)
+    check_not_source(tx, volume, [])
+    work = {"stray": stray_name("volume", volume_id)}
+    return volume, queue_volume_work(tx, deps, caller, "unmanage_volume", volume, work, now)
+
+
+# Snapshots ----------------------------------------------------------------------------------------------------------
+
+
+async def manage_snapshot(deps: Deps, caller: Caller, new: NewManagedSnapshot) -> Snapshot:
+    """Accept to manage a stray snapshot of a volume. Raises InvalidInput, NotFound (volume), WrongStatus,
+    QuotaExceeded, Unavailable."""
+    checked = new._replace(
+        name=check_text("name", new.name),
+        description=check_text("description", new.description),
+        metadata=check_metadata(new.metadata),
+    )
+    deps.db.read_now(volumes.find_volume, new.volume_id, caller.scope)
+    stray = await _find_stray(deps, caller, "snapshot", new.ref)
+    if stray["volume_id"] != new.volume_id:
+        raise InvalidInput("ref", f"{stray['name']} is a snapshot of volume {stray['volume_id']}.")
+    return await take_over_snapshot(deps, caller, checked, stray)
+
+
+async def take_over_snapshot(deps: Deps, caller: Caller, new: NewManagedSnapshot, stray: Mapping[str, Any]) -> Snapshot:
+    """Accept to manage a snapshot that was found on storage. Raises NotFound (volume), WrongStatus, QuotaExceeded."""
+    return await accept(deps, caller, Snapshot, _accept_managed_snapshot, deps, caller, new, stray)
+
+
+def _accept_managed_snapshot(
+    tx: Tx, deps: Deps, caller: Caller, new: NewManagedSnapshot, stray: Mapping[str, Any]
+) -> tuple[Snapshot, Operation]:
+    now, found = deps.clock(), _manageable(stray)
+    volume = volumes.hold_volume(tx, new.volume_id, MANAGEABLE_INTO, "manage a snapshot of", caller.scope)
+    check_thawed(tx, deps, volume)
+    usage = snapshot_usage(found.size_gib, volume.volume_type)
+    take_quota(tx, volume.project_id, usage, deps.quota_defaults)
+    snapshot = Snapshot(
+        id=SnapshotId(new_uuid()),
+        project_id=volume.project_id,
+        user_id=caller.user_id,
+        volume_id=volume.id,
+        name=new.name,
+        description=new.description,
+        size_gib=found.size_gib,
+        status="creating",
+        progress="0%",
+        metadata={key: str(value) for key, value in new.metadata.items()},
+        owner="user",
+        volume_type=volume.volume_type,
+        created_at=now,
+        updated_at=None,
+        taken_at=None,
+        cut_ms=None,
+        stall_ms=None,
+        reason=None,
+        group_snapshot_id=None,
+    )
+    snapshots.insert_snapshot(tx, snapshot)
+    work = {"stray": found.name, "volume_id": volume.id, "name": new.name or ""}
+    return snapshot, _queue(tx, deps, caller, "manage_snapshot", snapshot, work)
+
+
+async def unmanage_snapshot(deps: Deps, caller: Caller, snapshot_id: str) -> None:
+    """Accept to let go of a snapshot. Raises NotFound, WrongStatus, InUse."""
+    await accept(deps, caller, Snapshot, _accept_unmanaged_snapshot, deps, caller, snapshot_id)
+
+
+def _accept_unmanaged_snapshot(tx: Tx, deps: Deps, caller: Caller, snapshot_id: str) -> tuple[Snapshot, Operation]:
+    move = SnapshotMoves.unmanage
+    snapshot = snapshots.move_snapshot(tx, snapshot_id, move, deps.clock(), project_id=caller.scope)
+    if snapshot.owner == "backup":
+        raise InUse("snapshot", f"snapshot {snapshot.id} belongs to a backup, which lets go of it itself.")
+    if snapshot.group_snapshot_id is not None:
+        raise InUse("snapshot", f"snapshot {snapshot.id} is part of group snapshot {snapshot.group_snapshot_id}.")
+    volume = volumes.find_volume(tx, snapshot.volume_id)
+    check_thawed(tx, deps, volume)
+    check_not_source(tx, volume, [snapshot])
+    work = {"stray": stray_name("snapshot", snapshot_id)}
+    return snapshot, _queue(tx, deps, caller, "unmanage_snapshot", snapshot, work)
+
+
+def _queue(tx: Tx, deps: Deps, caller: Caller, kind: str, snapshot: Snapshot, work: Mapping[str, Any]) -> Operation:
+    claims = (("snapshot", snapshot.id),)
+    new = NewOperation(kind, snapshot.project_id, "snapshot", snapshot.id, work, claims, caller.request_id)
+    return insert_operation(tx, new, deps.clock(), deps.bell.lease())
