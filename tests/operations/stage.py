@@ -18,6 +18,8 @@ from typing import Any, Literal, TypeVar
 import sqlalchemy as sa
 
 from openevs.compose import Application, utc_now
+from openevs.domain.backup import TRANSITIONAL_BACKUP_STATUSES, Backup
+from openevs.domain.errors import NotFound
 from openevs.domain.ids import ProjectId, UserId
 from openevs.domain.lifecycle import TRANSITIONAL_SNAPSHOT_STATUSES, TRANSITIONAL_VOLUME_STATUSES
 from openevs.domain.model import Caller, Operation, Snapshot, Volume
@@ -28,6 +30,7 @@ from openevs.operations.catalog import KINDS
 from openevs.operations.kind import Kind
 from openevs.service.deps import Deps
 from openevs.store import tables
+from openevs.store.backups import find_backup
 from openevs.store.database import Tx
 from openevs.store.operations import list_operations
 from openevs.store.quotas import recount
@@ -136,6 +139,7 @@ class Stage(AbstractAsyncContextManager["Stage"]):
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self.app.vault.close()
         self.app.db.close()
         self.app._folder_lock.close()
 
@@ -189,6 +193,13 @@ class Stage(AbstractAsyncContextManager["Stage"]):
         row = await self.app.db.read(lambda tx: tx.execute(query).first())
         return None if row is None else Snapshot._make(row)
 
+    async def backup(self, name: str) -> Backup | None:
+        """Return the row of a backup, if there is one."""
+        try:
+            return await self.app.db.read(find_backup, self.things[name])
+        except NotFound:
+            return None
+
     async def last_operation(self) -> Operation:
         """Return the newest operation."""
         return (await self.app.db.read(partial(list_operations, only_open=False, limit=1)))[0]
@@ -225,12 +236,15 @@ def _check(tx: Tx, objects: Objects, exports: set[Any]) -> None:
     assert exports <= attached
     volumes = {row.id: row for row in tx.execute(sa.select(tables.volume))}
     snapshots = {row.id: row for row in tx.execute(sa.select(tables.snapshot))}
+    backups = [Backup._make(row) for row in tx.execute(sa.select(tables.backup))]
+    assert not {backup.status for backup in backups} & TRANSITIONAL_BACKUP_STATUSES
+    bases = {backup.base_snapshot_id for backup in backups}
     for rows, found, transitional in (
         (volumes, objects.volumes, TRANSITIONAL_VOLUME_STATUSES),
         (snapshots, objects.snapshots, TRANSITIONAL_SNAPSHOT_STATUSES),
     ):
         assert not {row.status for row in rows.values()} & transitional
-        assert set(found) <= set(rows), "something is on storage that no row knows"
+        assert set(found) <= set(rows) | bases, "something is on storage that no row knows"
         for row_id, row in rows.items():
             facts: Any = found.get(row_id)
             if not row.status.startswith("error"):

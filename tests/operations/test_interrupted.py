@@ -6,19 +6,19 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from openevs.domain.model import Operation
 from openevs.engine.errors import Broken, Busy, EngineError, NoSpace, OutcomeUnknown, Transient
-from openevs.engine.port import Engine
 from openevs.operations.catalog import KINDS
-from openevs.operations.kind import PASSING, Facts, Kind, Step
+from openevs.operations.kind import PASSING, Facts, Kind
 from tests.operations.conftest import quick_folder
 from tests.operations.scenarios import SCENARIOS, Scenario
 from tests.operations.stage import Stage, When
 
-Run = Callable[[Engine, Operation, Facts], Awaitable[Facts]]
+Run = Callable[..., Awaitable[Facts]]
 WHENS: tuple[When, ...] = ("before", "after")
 REASON = "the test said so"
 
@@ -27,7 +27,7 @@ def altered(kind: str, number: int, alter: Callable[[Run], Run], *, undo: bool =
     """Return the catalog with one step of one kind altered."""
     found = KINDS[kind]
     steps = list(found.undo if undo else found.steps)
-    steps[number] = Step(steps[number].name, alter(steps[number].run))
+    steps[number] = steps[number]._replace(run=alter(steps[number].run))
     changed = found._replace(undo=tuple(steps)) if undo else found._replace(steps=tuple(steps))
     return {**KINDS, kind: changed}
 
@@ -38,12 +38,12 @@ def failing(error: EngineError, when: When, times: int) -> Callable[[Run], Run]:
     def alter(run: Run) -> Run:
         left = [times]
 
-        async def step(engine: Engine, operation: Operation, facts: Facts) -> Facts:
+        async def step(*given: Any) -> Facts:
             fails = left[0] > 0
             left[0] -= 1
             if fails and when == "before":
                 raise error
-            result = await run(engine, operation, facts)
+            result = await run(*given)
             if fails:
                 raise error
             return result
@@ -56,9 +56,9 @@ def failing(error: EngineError, when: When, times: int) -> Callable[[Run], Run]:
 def twice(run: Run) -> Run:
     """Alter a step so that it is done twice."""
 
-    async def step(engine: Engine, operation: Operation, facts: Facts) -> Facts:
-        await run(engine, operation, dict(facts))
-        return await run(engine, operation, facts)
+    async def step(*given: Any) -> Facts:
+        await run(*given[:-1], dict(given[-1]))
+        return await run(*given)
 
     return step
 

@@ -4,20 +4,21 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from openevs.compose import utc_now
+from openevs.domain.backup import reset_backup
 from openevs.domain.ids import VolumeId
 from openevs.domain.lifecycle import reset_snapshot, reset_volume
-from openevs.domain.model import Operation
 from openevs.engine.errors import Broken, OutcomeUnknown, Transient
-from openevs.engine.port import Engine
 from openevs.operations.catalog import KINDS
-from openevs.operations.kind import Facts, Kind, Step
+from openevs.operations.kind import Facts, Kind
 from openevs.operations.runner import LONGEST_PAUSE_SECONDS, Runner
 from openevs.service import snapshots, volumes
+from openevs.store.backups import move_backup
 from openevs.store.operations import Lease, LostLease, claim_due, find_operation, record_step, retry_operation
 from openevs.store.snapshots import move_snapshot
 from openevs.store.volumes import move_volume
@@ -40,7 +41,7 @@ def runner_of(stage: Stage, node: str, kinds: dict[str, Kind], ahead_seconds: fl
     """Return another node's runner, whose clock may be ahead, so that leases of others have run out for it."""
     settings = msgspec.structs.replace(stage.app.settings.operations, scan_seconds=0.01)
     clock = lambda: utc_now() + timedelta(seconds=ahead_seconds)  # noqa: E731
-    return Runner(stage.app.db, stage.app.engine, kinds, clock, node, settings)
+    return Runner(stage.app.db, stage.app.engine, kinds, clock, node, settings, stage.app.runner._beside)
 
 
 def hanging(kind: Kind, number: int, when: When) -> tuple[Kind, Hang]:
@@ -49,15 +50,15 @@ def hanging(kind: Kind, number: int, when: When) -> tuple[Kind, Hang]:
     steps = list(kind.steps)
     run = steps[number].run
 
-    async def step(engine: Engine, operation: Operation, facts: Facts) -> Facts:
+    async def step(*given: Any) -> Facts:
         if when == "before":
             await hang.wait()
-        result = await run(engine, operation, facts)
+        result = await run(*given)
         if when == "after":
             await hang.wait()
         return result
 
-    steps[number] = Step(steps[number].name, step)
+    steps[number] = steps[number]._replace(run=step)
     return kind._replace(steps=tuple(steps)), hang
 
 
@@ -202,6 +203,11 @@ def test_pauses_grow_to_a_limit(short_folder: Path) -> None:
     on_stage(short_folder, act)
 
 
+BY_HAND: dict[str, tuple[Any, Any, Any]] = {
+    "volume": (move_volume, reset_volume, Stage.volume),
+    "snapshot": (move_snapshot, reset_snapshot, Stage.snapshot),
+    "backup": (move_backup, reset_backup, Stage.backup),
+}
 WITH_STATUS = [
     scenario for scenario in SCENARIOS if "connect" not in scenario.kind and scenario.kind != "limit_volumes"
 ]
@@ -224,29 +230,30 @@ def test_a_status_set_by_hand_stands(short_folder: Path, scenario: Scenario, sta
         if outcome == "fails":
             run = slow.steps[number].run
 
-            async def fail(engine: Engine, operation: Operation, facts: Facts) -> Facts:
-                await run(engine, operation, facts)
+            async def fail(*given: Any) -> Facts:
+                await run(*given)
                 raise Broken("for good")
 
-            slow = slow._replace(steps=(*slow.steps[:number], Step("fail", fail)))
+            slow = slow._replace(steps=(*slow.steps[:number], slow.steps[number]._replace(run=fail)))
         stage.app.runner._kinds = {**KINDS, scenario.kind: slow}
         await scenario.start(stage)
         await hang.reached.wait()
         operation = await stage.last_operation()
-        table = {"volume": (move_volume, reset_volume), "snapshot": (move_snapshot, reset_snapshot)}
-        move, reset = table[operation.resource_kind]
+        move, reset, find = BY_HAND[operation.resource_kind]
         await stage.app.db.write(move, operation.resource_id, reset(status), utc_now())
         hang.release()
         await stage.settled()
         ended = await stage.app.db.read(find_operation, operation.id)
         assert ended.state == ("succeeded" if outcome == "succeeds" else "failed")
         name = next(name for name, value in stage.things.items() if value == operation.resource_id)
-        row = await (stage.volume(name) if operation.resource_kind == "volume" else stage.snapshot(name))
+        row = await find(stage, name)
         if scenario.kind.startswith("delete") and outcome == "succeeds":
             assert row is None
         else:
             assert row is not None
             assert row.status == status
+        if operation.resource_kind == "backup":
+            return
         if scenario.kind.startswith("create") and outcome == "fails" and status == "available":
             # What the administrator said is not so, and the sweep tells; deleting it works as ever.
             assert (await stage.app.sweeper.sweep()).lost == (operation.resource_id,)

@@ -13,12 +13,16 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from openevs.domain import backends, message, model, transfer
+from openevs.domain.backup import Backup
+from openevs.domain.qos import QosSpecs
 from openevs.store import schema, tables
 from openevs.store.dialect import open_sqlite
 from openevs.store.identity import projects, roles, tokens, users
 from openevs.store.schema import OLDEST_COMPATIBLE, SCHEMA, MigrationFailed, SchemaTooNew, migrate
 
 RECORDS: dict[str, type[Any]] = {
+    "backup": Backup,
+    "qos_specs": QosSpecs,
     "volume": model.Volume,
     "snapshot": model.Snapshot,
     "attachment": model.Attachment,

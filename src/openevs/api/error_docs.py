@@ -20,6 +20,7 @@ CODES: Final = {
     "EVS.1018": "a field has the wrong type",
     "EVS.1020": "there is no such volume type",
     "EVS.1021": "the number of volumes to create is not valid",
+    "EVS.1022": "size smaller than the backup",
     "EVS.1023": "`limit` is no number from 1 on",
     "EVS.1024": "`marker` is not a UUID",
     "EVS.1025": "a metadata filter cannot be read",

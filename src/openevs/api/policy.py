@@ -94,6 +94,7 @@ RULES: Final[Mapping[str, Level]] = {
     "volume:accept_transfer": "member",
     "volume:delete_transfer": "member",
     # Backups
+    "backup:backup_project_attribute": "admin",
     "backup:create": "member",
     "backup:get": "reader",
     "backup:get_all": "reader",

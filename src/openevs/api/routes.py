@@ -10,6 +10,7 @@ from openevs.api import versions
 from openevs.api.call import Route
 from openevs.api.handlers import (
     attachments,
+    backups,
     cloudsnapshots,
     cloudvolumes,
     identity_catalog,
@@ -56,6 +57,7 @@ ROUTES: list[Route] = [
     *volume_metadata.ROUTES,
     *volume_actions.ROUTES,
     *attachments.ROUTES,
+    *backups.ROUTES,
     *transfers.ROUTES,
     *managing.ROUTES,
     *messages.ROUTES,

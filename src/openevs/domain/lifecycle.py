@@ -21,10 +21,12 @@ SNAPSHOT_STATUSES: Final = frozenset(
     "creating available backing-up deleting error error_deleting rollbacking restoring updating unmanaging".split()
 )
 TRANSITIONAL_VOLUME_STATUSES: Final = frozenset(
-    "creating extending deleting rollbacking reverting retyping managing unmanaging".split()
+    "creating extending deleting rollbacking reverting retyping managing unmanaging backing-up restoring-backup".split()
 )
 """Statuses that an operation holds: with no open operation, a volume must not be in one."""
-TRANSITIONAL_SNAPSHOT_STATUSES: Final = frozenset("creating deleting rollbacking restoring unmanaging".split())
+TRANSITIONAL_SNAPSHOT_STATUSES: Final = frozenset(
+    "creating deleting rollbacking restoring unmanaging backing-up".split()
+)
 
 MIGRATING: Final = "migrating"
 MIGRATED: Final = "success"
@@ -89,6 +91,12 @@ class VolumeMoves:
         "unmanage", "available error error_restoring error_extending error_managing error_rollbacking", "unmanaging"
     )
     unmanage_failed: Final = _move("fail unmanaging", "unmanaging", "error_managing")
+    back_up: Final = _move("back up", "available", "backing-up", remember=True)
+    back_up_attached: Final = _move("back up", "available in-use", "backing-up", remember=True)
+    backed_up: Final = _move("finish freezing for a backup", "backing-up", PREVIOUS)
+    restore: Final = _move("restore a backup into", "available error_restoring", "restoring-backup")
+    restored: Final = _move("finish restoring a backup into", "restoring-backup creating", "available")
+    restore_failed: Final = _move("fail restoring a backup into", "restoring-backup creating", "error_restoring")
     retype: Final = _move("retype", "available in-use", "retyping", remember=True)
     retyped: Final = _move("finish retyping", "retyping", PREVIOUS)
     revert: Final = _move("revert", "available", "reverting")
@@ -116,6 +124,9 @@ class SnapshotMoves:
     create_failed: Final = _move("fail creating", "creating", "error")
     unmanage: Final = _move("unmanage", "available error", "unmanaging")
     unmanage_failed: Final = _move("fail unmanaging", "unmanaging", "error")
+    frozen_for_backup: Final = _move("back up", "creating", "backing-up")
+    back_up: Final = _move("back up", "available", "backing-up")
+    backed_up: Final = _move("finish backing up", "backing-up", "available")
     delete: Final = _move("delete", "available error", "deleting")
     force_delete: Final = Move("force-delete", SNAPSHOT_STATUSES, "deleting")
     """Also one that is `deleting`, if no work stands behind that: a claim tells."""

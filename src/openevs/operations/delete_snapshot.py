@@ -33,7 +33,8 @@ def succeed(tx: Tx, operation: Operation, facts: Facts, now: datetime) -> None:
 def forget_snapshot(tx: Tx, snapshot_id: str) -> None:
     """Remove a snapshot's row and give its quota back."""
     snapshot = find_snapshot(tx, snapshot_id)
-    give_quota(tx, snapshot.project_id, snapshot_usage(snapshot.size_gib, snapshot.volume_type))
+    if snapshot.owner == "user":  # what a backup took for itself was never counted
+        give_quota(tx, snapshot.project_id, snapshot_usage(snapshot.size_gib, snapshot.volume_type))
     delete_snapshot_row(tx, snapshot_id)
 
 

@@ -17,6 +17,7 @@ from openevs.operations.disconnect_volume import stop_serving
 from openevs.operations.ends import end_snapshot, end_volume
 from openevs.operations.kind import Facts, Kind, Step
 from openevs.store.attachments import attachments_of
+from openevs.store.backups import forget_bases
 from openevs.store.database import Tx
 from openevs.store.quotas import give_quota
 from openevs.store.snapshots import count_snapshots_of
@@ -25,7 +26,8 @@ from openevs.store.volumes import delete_volume_row, find_volume, move_volume
 
 async def remove_snapshots(engine: Engine, operation: Operation, facts: Facts) -> Facts:
     """Remove the volume's snapshots from storage."""
-    for snapshot_id in operation.input["snapshots"]:
+    # With them the frozen states that only backups still know; the backups themselves stay.
+    for snapshot_id in [*operation.input["snapshots"], *operation.input.get("bases", ())]:
         await engine.ensure_no_snapshot(SnapshotId(snapshot_id))
     return {}
 
@@ -39,6 +41,7 @@ async def remove(engine: Engine, operation: Operation, facts: Facts) -> Facts:
 
 def succeed(tx: Tx, operation: Operation, facts: Facts, now: datetime) -> None:
     """Everything is gone, and the quotas are given back."""
+    forget_bases(tx, operation.input.get("bases", ()))
     for snapshot_id in operation.input["snapshots"]:
         forget_snapshot(tx, snapshot_id)
     if count_snapshots_of(tx, operation.resource_id) or attachments_of(tx, [operation.resource_id]):

@@ -13,6 +13,7 @@ import structlog
 
 from openevs.domain.errors import WrongStatus
 from openevs.domain.lifecycle import Move
+from openevs.store.backups import move_backup, update_backup
 from openevs.store.database import Tx
 from openevs.store.snapshots import move_snapshot, update_snapshot
 from openevs.store.volumes import move_volume, update_volume
@@ -44,3 +45,15 @@ def end_snapshot(
         log.warning("status_was_set_by_hand", snapshot_id=snapshot_id, found=error.found, action=move.action)
         if facts:
             update_snapshot(tx, snapshot_id, None, now, facts)
+
+
+def end_backup(
+    tx: Tx, backup_id: str, move: Move, now: datetime, facts: Values = _NONE, reason: str | None = None
+) -> None:
+    """Move a backup (with the reason, if it has failed), unless its status was set by hand. Raises NotFound."""
+    try:
+        move_backup(tx, backup_id, move, now, also={**facts, "fail_reason": reason})
+    except WrongStatus as error:
+        log.warning("status_was_set_by_hand", backup_id=backup_id, found=error.found, action=move.action)
+        if facts:
+            update_backup(tx, backup_id, None, now, facts)

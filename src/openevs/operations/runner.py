@@ -23,7 +23,7 @@ from openevs.domain.message import failure_message
 from openevs.domain.model import Operation
 from openevs.engine.errors import EngineError, OutcomeUnknown
 from openevs.engine.port import Engine
-from openevs.operations.kind import Facts, Kind, Step, may_pass
+from openevs.operations.kind import Beside, Facts, Kind, LongStep, Step, as_engine_error, may_pass
 from openevs.settings import Operations as OperationSettings
 from openevs.store.database import Database, Tx
 from openevs.store.events import insert_event
@@ -39,6 +39,7 @@ from openevs.store.operations import (
     renew_leases,
     reschedule,
 )
+from openevs.vault.errors import VaultError
 
 log = structlog.get_logger()
 
@@ -67,8 +68,10 @@ class Runner:
         clock: Callable[[], datetime],
         node: str,
         settings: OperationSettings,
+        beside: Beside,
         observe: Observe = _ignore,
     ) -> None:
+        self._beside = beside
         self._db, self._engine, self._kinds, self._clock = db, engine, kinds, clock
         self._node, self._settings, self._observe = node, settings, observe
         self._working: dict[str, asyncio.Task[None]] = {}
@@ -223,14 +226,18 @@ class Runner:
                 await self._not_done(operation, kind, facts, error)
                 return
             if number + 1 < len(steps):
-                operation = await self._db.write(record_step, operation, number + 1, facts)
+                operation = await self._db.write(_step_done, operation, steps[number], number, facts, self._clock())
         await self._end(operation, kind, facts, facts.get(UNDO))
 
-    async def _run_step(self, step: Step, operation: Operation, facts: Facts) -> Facts:
+    async def _run_step(self, step: Step | LongStep, operation: Operation, facts: Facts) -> Facts:
         try:
+            if isinstance(step, LongStep):
+                return await step.run(self._engine, self._beside, operation, facts)
             return await step.run(self._engine, operation, facts)
         except EngineError:
             raise
+        except VaultError as error:
+            raise as_engine_error(error) from error
         except Exception as error:
             # An engine that breaks its contract, or a mistake in the step: tried as often as a fault of storage.
             log.exception("operation_step_crashed", step=step.name)
@@ -274,6 +281,16 @@ class Runner:
         for future in self._waiting.pop(operation.id, []):
             if not future.done():
                 future.set_result(finished)
+
+
+def _step_done(
+    tx: Tx, operation: Operation, step: Step | LongStep, number: int, facts: Facts, now: datetime
+) -> Operation:
+    """Note that a step is done, and change the rows that say so. Raises LostLease before any change."""
+    noted = record_step(tx, operation, number + 1, facts)
+    if step.done is not None:
+        step.done(tx, noted, facts, now)
+    return noted
 
 
 def _close(tx: Tx, operation: Operation, kind: Kind, facts: Facts, reason: str | None, now: datetime) -> Operation:

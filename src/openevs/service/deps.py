@@ -8,6 +8,7 @@ from typing import Concatenate, ParamSpec, Protocol, TypeVar
 import msgspec
 
 from openevs.domain.backends import Storage
+from openevs.domain.backup import Moved
 from openevs.domain.errors import Unavailable
 from openevs.domain.model import Caller, Operation
 from openevs.settings import CLOUD_SNAPSHOTS_PER_VOLUME, Settings
@@ -48,6 +49,8 @@ class Deps:
     backends: tuple[str, ...] = ("layers",)
     """Names under which storage is offered, the default one first."""
     engine_version: str = ""
+    moved: Callable[[str], Moved | None] = lambda resource_id: None
+    """How far the work on a backup has come, while it goes on here."""
     storage: Callable[[], Storage | None] = lambda: None
     """The pool as it was when it was last looked at; None before the first look."""
 

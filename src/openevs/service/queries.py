@@ -119,6 +119,17 @@ ATTACHMENT_FILTERS: dict[str, Filter] = {
     "nothing": lambda table, value: sa.false(),
 }
 
+BACKUP_FILTERS: dict[str, Filter] = {
+    **{name: _equal(name) for name in ("id", "name", "status", "volume_id", "snapshot_id", "project_id", "user_id")},
+    "ids": _one_of("id"),
+    "name_like": _contains("name"),
+    "status_like": _contains("status"),
+    "volume_id_like": _contains("volume_id"),
+    "description_like": _contains("description"),
+    "metadata": metadata_condition,
+    **_TIMES,
+}
+
 TRANSFER_FILTERS: dict[str, Filter] = {
     "id": _equal("id"),
     "ids": _one_of("id"),

@@ -78,6 +78,12 @@ def insert_operation(tx: Tx, new: NewOperation, now: datetime, lease: Lease | No
     return operation
 
 
+def release_claim(tx: Tx, operation: Operation, resource_kind: str, resource_id: str) -> None:
+    """Let others work on a resource of which an operation needs no more. Not there is success."""
+    mine = [claims.c.operation_id == operation.id, claims.c.resource_kind == resource_kind]
+    tx.execute(sa.delete(claims).where(*mine, claims.c.resource_id == resource_id))
+
+
 def claim_due(tx: Tx, lease: Lease, now: datetime, limit: int) -> list[Operation]:
     """Take up to `limit` operations that are due, or whose lease has run out, and return them."""
     due = (

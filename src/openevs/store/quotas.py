@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from openevs.domain.errors import QuotaExceeded
 from openevs.domain.quota import UNLIMITED
 from openevs.store.database import Tx
-from openevs.store.tables import operation, quota_limit, quota_usage, snapshot, volume
+from openevs.store.tables import backup, operation, quota_limit, quota_usage, snapshot, volume
 
 _ADD = (
     sa.update(quota_usage)
@@ -122,10 +122,15 @@ def wrong_usage(tx: Tx) -> dict[tuple[str, str], tuple[int, int]]:
     true: dict[tuple[str, str], int] = {}
     for table, name in ((volume, "volumes"), (snapshot, "snapshots")):
         query = sa.select(table.c.project_id, table.c.volume_type, sa.func.count(), sa.func.sum(table.c.size_gib))
+        if table is snapshot:
+            query = query.where(snapshot.c.owner == "user")  # what a backup takes for itself is not counted
         for project_id, volume_type, number, gib in tx.execute(query.group_by(table.c.project_id, table.c.volume_type)):
             for resource, amount in ((name, number), ("gigabytes", int(gib))):
                 for key in ((project_id, resource), (project_id, f"{resource}_{volume_type}")):
                     true[key] = true.get(key, 0) + amount
+    query = sa.select(backup.c.project_id, sa.func.count(), sa.func.sum(backup.c.size_gib))
+    for project_id, number, gib in tx.execute(query.group_by(backup.c.project_id)):
+        true |= {(project_id, "backups"): number, (project_id, "backup_gigabytes"): int(gib)}
     for project_id, volume_type, work in tx.execute(_GROWING):
         # Growth counts from its request on; the row has its new size only at the end.
         for resource in ("gigabytes", f"gigabytes_{volume_type}"):

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from openevs.store.database import Tx
 from openevs.store.operations import OPEN
-from openevs.store.tables import attachment, operation, operation_claim, snapshot, volume
+from openevs.store.tables import attachment, backup, operation, operation_claim, snapshot, volume
 
 NOT_YET_OR_NO_MORE = (
     "creating",
@@ -38,7 +38,9 @@ class StoredRow(NamedTuple):
 
 def stored_rows(tx: Tx) -> dict[str, StoredRow]:
     """Return every volume and snapshot there is a row of, by id."""
-    found: dict[str, StoredRow] = {}
+    bases = sa.select(backup.c.base_snapshot_id, backup.c.size_gib).where(backup.c.base_snapshot_id.is_not(None))
+    # Not promised: if storage has lost one, all that follows is that the next backup reads more.
+    found = {row[0]: StoredRow(row[0], "snapshot", "error", row[1]) for row in tx.execute(bases)}
     for table in (volume, snapshot):
         columns = (table.c.id, sa.literal(table.name), table.c.status, table.c.size_gib)
         found |= {row[0]: StoredRow._make(row) for row in tx.execute(sa.select(*columns))}
@@ -75,7 +77,7 @@ def unwanted_exports(tx: Tx, volume_ids: Sequence[str]) -> list[str]:
 
 def transitional_without_operation(tx: Tx, kind: str, statuses: Iterable[str]) -> list[tuple[str, str]]:
     """Return (id, status) of the rows in one of these statuses that no open operation is about."""
-    table = {"volume": volume, "snapshot": snapshot}[kind]
+    table = {"volume": volume, "snapshot": snapshot, "backup": backup}[kind]
     claimed = sa.exists().where(operation_claim.c.resource_id == table.c.id, operation_claim.c.resource_kind == kind)
     query = sa.select(table.c.id, table.c.status).where(table.c.status.in_(sorted(statuses)), ~claimed)
     return [(row.id, row.status) for row in tx.execute(query.order_by(table.c.id))]

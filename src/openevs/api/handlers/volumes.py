@@ -18,18 +18,19 @@ from openevs.api.wire.volumes import (
     whole_number,
 )
 from openevs.domain.errors import Forbidden, InvalidInput, NotFound
+from openevs.service import restoring
 from openevs.service import volumes as service
 from openevs.service.queries import ListQuery
 from openevs.service.volumes import NewVolume
 
 SCHEDULER_HINTS: Final = frozenset({"OS-SCH-HNT:scheduler_hints", "scheduler_hints"})
 """Keys beside `volume`. With one pool there is nothing to choose, so hints have no effect, as a hint may."""
+BACKUP_SINCE: Final = 47
 STRICT_SINCE: Final = 53
 """Microversion from which Cinder refuses unknown fields of a create."""
 ABSENT: Final = {
     "imageRef": "image_ref",
     "image_id": "image_id",
-    "backup_id": "backup_id",
     "source_replica": "source_replica",
     "consistencygroup_id": "consistencygroup_id",
     "group_id": "group_id",
@@ -56,8 +57,19 @@ async def post_volume(call: Call) -> Reply:
         source_volid=body.source_volid or None,
         multiattach=any(flag(name, value) for name, value in _sharing(body).items() if value is not None),
     )
-    volume = await service.create_volume(call.deps, call.caller, new)
+    if body.backup_id:
+        volume = await restoring.create_volume_from_backup(call.deps, call.caller, new, _backup_id(call, body))
+    else:
+        volume = await service.create_volume(call.deps, call.caller, new)
     return Reply({"volume": volume_view(call, volume)})
+
+
+def _backup_id(call: Call, body: VolumeCreate) -> str:
+    if not call.at_least(BACKUP_SINCE):
+        raise InvalidInput("backup_id", f"a volume can be made from a backup from microversion 3.{BACKUP_SINCE} on.")
+    if body.snapshot_id or body.source_volid:
+        raise InvalidInput("backup_id", "a volume has one source: give only one of them.", "EVS.1016")
+    return str(body.backup_id)
 
 
 def _either(value: str | None, other: str | UnsetType | None) -> str | None:

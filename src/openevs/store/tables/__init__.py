@@ -2,6 +2,7 @@
 migration adds stands at the end of both.
 """
 
+from openevs.store.tables.backups import backup
 from openevs.store.tables.base import EPOCH, Instant, metadata
 from openevs.store.tables.identity import access_key, project, role, role_assignment, token, user
 from openevs.store.tables.messages import message
@@ -17,6 +18,7 @@ __all__ = [
     "Instant",
     "access_key",
     "attachment",
+    "backup",
     "default_type",
     "event",
     "idempotency",

@@ -1,0 +1,66 @@
+"""Restore a backup into a volume: one that is there, or one that the request has made for it.
+
+The request has made the backup `restoring` and the volume `restoring-backup` (a new one that was asked for with
+`backup_id` is `creating`). Everything that the volume held is overwritten; each chunk is checked before its bytes are
+written. After an interruption it is begun again from the start.
+
+If it cannot be done the volume is `error_restoring`: it may hold anything, and says so. It can be restored again, or
+deleted. The backup is what it was.
+"""
+
+from datetime import datetime
+from functools import partial
+
+from openevs.domain.backup import BackupMoves
+from openevs.domain.ids import GIB, BackupId, VolumeId
+from openevs.domain.lifecycle import VolumeMoves
+from openevs.domain.model import Operation
+from openevs.engine.errors import Unsupported
+from openevs.engine.port import Engine, VolumeSpec, Writes
+from openevs.operations.ends import end_backup, end_volume
+from openevs.operations.kind import Beside, Facts, Kind, LongStep, Step
+from openevs.store.database import Tx
+
+
+async def make(engine: Engine, operation: Operation, facts: Facts) -> Facts:
+    """Make the volume, if it is a new one."""
+    work = operation.input
+    if work["make"]:
+        labels = {"project_id": operation.project_id, "name": work["name"]}
+        await engine.ensure_volume(VolumeSpec(VolumeId(operation.resource_id), work["size_gib"] * GIB, labels))
+    return {}
+
+
+async def write(engine: Engine, beside: Beside, operation: Operation, facts: Facts) -> Facts:
+    """Overwrite the volume with what the backup holds; what it has beyond that becomes zeros."""
+    if not isinstance(engine, Writes):
+        raise Unsupported("this engine cannot write volumes, so nothing can be restored into them")
+    volume_id, work = VolumeId(operation.resource_id), operation.input
+    restored = await beside.vault.restore(
+        BackupId(work["vault_id"]),
+        partial(engine.write, volume_id),
+        partial(engine.write_zeros, volume_id),
+        partial(beside.report, work["backup_id"]),
+    )
+    beyond = work["size_gib"] * GIB - restored.size_bytes
+    if beyond > 0:
+        await engine.write_zeros(volume_id, restored.size_bytes, beyond)
+    await engine.flush(volume_id)
+    return {}
+
+
+def succeed(tx: Tx, operation: Operation, facts: Facts, now: datetime) -> None:
+    """The volume holds what the backup does."""
+    end_volume(tx, operation.resource_id, VolumeMoves.restored, now)
+    end_backup(tx, operation.input["backup_id"], BackupMoves.restored, now)
+
+
+def fail(tx: Tx, operation: Operation, reason: str, now: datetime) -> None:
+    """The volume may hold anything, and why."""
+    end_volume(tx, operation.resource_id, VolumeMoves.restore_failed, now, reason=reason)
+    end_backup(tx, operation.input["backup_id"], BackupMoves.restored, now)
+
+
+RESTORE_BACKUP = Kind(
+    name="restore_backup", steps=(Step("make", make), LongStep("write", write)), succeed=succeed, fail=fail
+)

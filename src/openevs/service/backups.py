@@ -1,0 +1,297 @@
+"""What can be asked of backups. Rules: those of Cinder's API; where the bytes go is the vault's business."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from openevs.domain.backup import (
+    BACKUP_STATUSES,
+    Backup,
+    BackupMoves,
+    backup_usage,
+    newest_parent,
+    own_snapshot_name,
+    reset_backup,
+)
+from openevs.domain.errors import InUse, InvalidInput, NotFound
+from openevs.domain.ids import BackupId, SnapshotId, new_uuid
+from openevs.domain.lifecycle import SnapshotMoves, VolumeMoves
+from openevs.domain.model import Caller, Operation, Snapshot, Volume
+from openevs.domain.rules import check_metadata, check_text
+from openevs.service.deps import Deps, accept
+from openevs.service.parts import check_thawed
+from openevs.service.queries import BACKUP_FILTERS, ListQuery, conditions
+from openevs.store import backups as store
+from openevs.store import snapshots, volumes
+from openevs.store.database import Tx
+from openevs.store.operations import NewOperation, insert_operation
+from openevs.store.quotas import take_quota
+from openevs.store.tables import backup as table
+
+
+class NewBackup(NamedTuple):
+    """A backup as it is asked for."""
+
+    volume_id: str
+    snapshot_id: str | None = None
+    name: str | None = None
+    description: str | None = None
+    container: str | None = None
+    availability_zone: str | None = None
+    metadata: Mapping[str, object] = {}
+    incremental: bool = False
+    force: bool = False
+    """Also of a volume that is in use."""
+
+
+async def create_backup(deps: Deps, caller: Caller, new: NewBackup) -> Backup:
+    """Accept a backup: it is `creating` until the vault has it. The volume is `backing-up` for the moment that freezing
+    it takes, a snapshot for as long as it is read.
+
+    Raises InvalidInput, NotFound, WrongStatus, InUse, QuotaExceeded, Conflict.
+    """
+    zone, known = new.availability_zone, deps.settings.api.availability_zone
+    if zone is not None and zone != known:
+        raise InvalidInput("availability_zone", f"there is no zone {zone!r}; the only one is {known!r}.")
+    checked = new._replace(
+        name=check_text("name", new.name),
+        description=check_text("description", new.description),
+        container=check_text("container", new.container),
+        metadata=check_metadata(new.metadata),
+    )
+    return await accept(deps, caller, Backup, _accept_backup, deps, caller, checked)
+
+
+def _accept_backup(tx: Tx, deps: Deps, caller: Caller, new: NewBackup) -> tuple[Backup, Operation]:
+    now, backup_id = deps.clock(), BackupId(new_uuid())
+    volume = volumes.find_volume(tx, new.volume_id, caller.scope)
+    check_thawed(tx, deps, volume)
+    if new.snapshot_id is None:
+        snapshot = _own_snapshot(tx, caller, volume, backup_id, new.force, now)
+    else:
+        snapshot = _given_snapshot(tx, caller, volume, new.snapshot_id, now)
+    of_volume = store.backups_of(tx, volume.id)
+    parent = _parent(new, caller, of_volume, snapshot) if new.incremental else None
+    backup = _insert(tx, deps, caller, new, volume, snapshot, parent, backup_id, now)
+    own = new.snapshot_id is None
+    work: dict[str, Any] = {
+        "volume_id": volume.id,
+        "name": new.name or "",
+        "size_gib": backup.size_gib,
+        "snapshot_id": snapshot.id,
+        "own_snapshot": own,
+        "parent_vault_id": parent.vault_id if parent else None,
+        "parent_base": parent.base_snapshot_id if parent else None,
+        # The newest frozen state of a volume is the base of what comes next: those of before have served.
+        "old_bases": [each.own_base for each in of_volume if each.own_base is not None] if own else [],
+    }
+    claims = [("backup", backup.id), ("snapshot", snapshot.id)]
+    if own:
+        # By which a sweep knows it for ours, should it be left over.
+        work["passing_snapshot_id"] = snapshot.id
+        claims.append(("volume", volume.id))
+    return backup, _queue(tx, deps, caller, "create_backup", ("backup", backup.id), backup.project_id, work, claims)
+
+
+def _own_snapshot(tx: Tx, caller: Caller, volume: Volume, backup_id: str, force: bool, now: datetime) -> Snapshot:
+    move = VolumeMoves.back_up_attached if force else VolumeMoves.back_up
+    volumes.move_volume(tx, volume.id, move, now, project_id=caller.scope)
+    empty: dict[str, Any] = dict.fromkeys(
+        ("description", "updated_at", "taken_at", "cut_ms", "stall_ms", "reason", "group_snapshot_id")
+    )
+    made = Snapshot(
+        **empty,
+        id=SnapshotId(new_uuid()),
+        project_id=volume.project_id,
+        user_id=caller.user_id,
+        volume_id=volume.id,
+        name=own_snapshot_name(backup_id),
+        size_gib=volume.size_gib,
+        status="creating",
+        progress="0%",
+        metadata={},
+        owner="backup",
+        volume_type=volume.volume_type,
+        created_at=now,
+    )
+    return snapshots.insert_snapshot(tx, made)
+
+
+def _given_snapshot(tx: Tx, caller: Caller, volume: Volume, snapshot_id: str, now: datetime) -> Snapshot:
+    found = snapshots.find_snapshot(tx, snapshot_id, caller.scope)
+    if found.volume_id != volume.id:
+        raise InvalidInput("snapshot_id", f"snapshot {snapshot_id} was not taken of volume {volume.id}.")
+    return snapshots.move_snapshot(tx, snapshot_id, SnapshotMoves.back_up, now, project_id=caller.scope)
+
+
+def _parent(new: NewBackup, caller: Caller, of_volume: Iterable[Backup], snapshot: Snapshot) -> Backup:
+    own = [each for each in of_volume if each.project_id == caller.project_id]
+    parent = newest_parent(own, snapshot.created_at if new.snapshot_id is not None else None)
+    if parent is None:
+        raise InvalidInput("incremental", f"volume {new.volume_id} has no backup that this one could be on top of.")
+    return parent
+
+
+def _insert(
+    tx: Tx,
+    deps: Deps,
+    caller: Caller,
+    new: NewBackup,
+    volume: Volume,
+    snapshot: Snapshot,
+    parent: Backup | None,
+    backup_id: BackupId,
+    now: datetime,
+) -> Backup:
+    backup = Backup(
+        id=backup_id,
+        project_id=volume.project_id,
+        user_id=caller.user_id,
+        volume_id=volume.id,
+        snapshot_id=snapshot.id if new.snapshot_id is not None else None,
+        parent_id=parent.id if parent else None,
+        name=new.name,
+        description=new.description,
+        size_gib=snapshot.size_gib,
+        status="creating",
+        container=new.container,
+        availability_zone=new.availability_zone,
+        metadata={key: str(value) for key, value in new.metadata.items()},
+        volume_metadata=volume.metadata,
+        bootable=volume.bootable,
+        fail_reason=None,
+        data_timestamp=snapshot.created_at,
+        object_count=0,
+        bytes_read=0,
+        bytes_stored=0,
+        vault_id=backup_id,
+        record=None,
+        base_snapshot_id=None,
+        restore_volume_id=None,
+        created_at=now,
+        updated_at=None,
+    )
+    take_quota(tx, backup.project_id, backup_usage(backup.size_gib), deps.quota_defaults)
+    return store.insert_backup(tx, backup)
+
+
+def _queue(
+    tx: Tx,
+    deps: Deps,
+    caller: Caller,
+    kind: str,
+    resource: tuple[str, str],
+    project_id: str,
+    work: Mapping[str, Any],
+    claims: Iterable[tuple[str, str]],
+) -> Operation:
+    new = NewOperation(
+        kind=kind,
+        project_id=project_id,
+        resource_kind=resource[0],
+        resource_id=resource[1],
+        input=dict(work),
+        claims=tuple(claims),
+        request_id=caller.request_id,
+    )
+    return insert_operation(tx, new, deps.clock(), deps.bell.lease())
+
+
+class Shown(NamedTuple):
+    """A backup as it is shown."""
+
+    backup: Backup
+    has_dependents: bool
+
+
+async def get_backup(deps: Deps, caller: Caller, backup_id: str) -> Shown:
+    """Return a backup. Raises NotFound."""
+
+    def find(tx: Tx) -> Shown:
+        found = store.find_backup(tx, backup_id, caller.scope)
+        return Shown(found, bool(store.parents_among(tx, [found.id])))
+
+    return await deps.db.read(find)
+
+
+async def list_backups(deps: Deps, caller: Caller, query: ListQuery) -> tuple[list[Shown], int | None]:
+    """Return one page of backups and, if asked for, how many there are in all. Raises InvalidInput, NotFound."""
+
+    def list_page(tx: Tx) -> tuple[list[Shown], int | None]:
+        where = conditions(table, BACKUP_FILTERS, caller, query)
+        rows = store.list_backups(tx, where, query.page)
+        parents = store.parents_among(tx, [row.id for row in rows])
+        shown = [Shown(row, row.id in parents) for row in rows]
+        return shown, store.count_backups(tx, where) if query.with_count else None
+
+    return await deps.db.read(list_page)
+
+
+async def update_backup(deps: Deps, caller: Caller, backup_id: str, changes: Mapping[str, Any]) -> Backup:
+    """Change name or description, or replace the metadata (keys of `changes`). Raises InvalidInput, NotFound."""
+    values: dict[str, Any] = {}
+    for field, value in changes.items():
+        values[field] = check_metadata(value) if field == "metadata" else check_text(field, value)
+
+    def update(tx: Tx) -> Backup:
+        return store.update_backup(tx, backup_id, caller.scope, deps.clock(), values)
+
+    return await deps.db.write(update)
+
+
+async def reset_backup_status(deps: Deps, caller: Caller, backup_id: str, status: str) -> None:
+    """Set a status by hand (administrators). Raises InvalidInput, NotFound."""
+    if status not in BACKUP_STATUSES - {"deleting"}:
+        raise InvalidInput("status", f"{status!r} is none of {', '.join(sorted(BACKUP_STATUSES - {'deleting'}))}.")
+    await deps.db.write(store.move_backup, backup_id, reset_backup(status), deps.clock())
+
+
+async def delete_backup(deps: Deps, caller: Caller, backup_id: str, *, force: bool = False) -> None:
+    """Accept the deletion of a backup that no other was made on top of; `force`: in any status (administrators).
+    Raises NotFound, WrongStatus, InUse, Conflict."""
+    await accept(deps, caller, Backup, _accept_deletion, deps, caller, backup_id, force)
+
+
+def _accept_deletion(tx: Tx, deps: Deps, caller: Caller, backup_id: str, force: bool) -> tuple[Backup, Operation]:
+    now = deps.clock()
+    move = BackupMoves.force_delete if force else BackupMoves.delete
+    backup = store.move_backup(tx, backup_id, move, now, project_id=caller.scope)
+    if store.parents_among(tx, [backup.id]):
+        raise InUse("backup", f"backup {backup_id} has incremental backups on top of it; delete those first.")
+    work = {
+        "vault_id": None if store.sharing_vault_id(tx, backup) else backup.vault_id,
+        "base": backup.own_base,
+    }
+    claims = [("backup", backup.id)]
+    return backup, _queue(tx, deps, caller, "delete_backup", ("backup", backup.id), backup.project_id, work, claims)
+
+
+async def find_exported(deps: Deps, caller: Caller, backup_id: str) -> Backup:
+    """Return a backup whose record can be taken elsewhere (administrators). Raises NotFound, InvalidInput."""
+    found = (await get_backup(deps, caller, backup_id)).backup
+    if found.status != "available" or found.record is None:
+        raise InvalidInput(
+            "backup_id", f"backup {backup_id} is {found.status}; only one that is available has a record."
+        )
+    return found
+
+
+async def import_backup(deps: Deps, caller: Caller, imported: Backup) -> Backup:
+    """Accept a backup that the vault is said to have (administrators): `creating` until it is found there.
+    Raises InvalidInput (a backup of that id is here), QuotaExceeded."""
+
+    def accept_import(tx: Tx) -> tuple[Backup, Operation]:
+        try:
+            store.find_backup(tx, imported.id)
+        except NotFound:
+            pass
+        else:
+            raise InvalidInput("backup_url", f"a backup {imported.id} is here already.")
+        take_quota(tx, imported.project_id, backup_usage(imported.size_gib), deps.quota_defaults)
+        store.insert_backup(tx, imported)
+        work = {"record": imported.record, "vault_id": imported.vault_id, "size_gib": imported.size_gib}
+        claims = [("backup", imported.id)]
+        resource = ("backup", imported.id)
+        return imported, _queue(tx, deps, caller, "import_backup", resource, imported.project_id, work, claims)
+
+    return await accept(deps, caller, Backup, accept_import)

@@ -1,0 +1,113 @@
+"""Restoring backups: into a volume that is there, or into one that is made for it."""
+
+from typing import Any
+
+from openevs.domain.backup import Backup, BackupMoves
+from openevs.domain.errors import InUse, InvalidInput
+from openevs.domain.ids import VolumeId, new_uuid
+from openevs.domain.lifecycle import VolumeMoves
+from openevs.domain.model import Caller, Operation, Volume
+from openevs.domain.quota import volume_usage
+from openevs.domain.rules import check_text
+from openevs.service.deps import Deps, accept
+from openevs.service.placing import place
+from openevs.service.types import type_for, wants_multiattach
+from openevs.service.volumes import NewVolume, check_size, queue_volume_work
+from openevs.store import backups as store
+from openevs.store import volumes
+from openevs.store.attachments import attachments_of_one
+from openevs.store.database import Tx
+from openevs.store.quotas import take_quota
+
+
+async def restore_backup(deps: Deps, caller: Caller, backup_id: str, volume_id: str | None, name: str | None) -> Volume:
+    """Accept the restoring of a backup; without a volume, into one that is made for it.
+    Raises InvalidInput, NotFound, WrongStatus, InUse, QuotaExceeded, Conflict."""
+    checked = check_text("name", name)
+    return await accept(deps, caller, Volume, _accept_restore, deps, caller, backup_id, volume_id, checked)
+
+
+def _accept_restore(
+    tx: Tx, deps: Deps, caller: Caller, backup_id: str, volume_id: str | None, name: str | None
+) -> tuple[Volume, Operation]:
+    now = deps.clock()
+    backup = store.move_backup(tx, backup_id, BackupMoves.restore, now, project_id=caller.scope)
+    if volume_id is None:
+        text = "auto-created_from_restore_from_backup"
+        new = NewVolume(backup.size_gib, name or f"restore_backup_{backup_id}", text)
+        volume = _new_volume(tx, deps, caller, backup, new, "restoring-backup")
+    else:
+        volume = volumes.move_volume(tx, volume_id, VolumeMoves.restore, now, project_id=caller.scope)
+        if attachments_of_one(tx, volume.id):
+            raise InUse("volume", f"volume {volume.id} is still connected; end its connections first.")
+        if volume.size_gib < backup.size_gib:
+            raise InvalidInput(
+                "volume_id", f"volume {volume.id} has {volume.size_gib} GiB, but the backup {backup.size_gib}."
+            )
+    return _queue_restore(tx, deps, caller, backup, volume, make=volume_id is None)
+
+
+async def create_volume_from_backup(deps: Deps, caller: Caller, new: NewVolume, backup_id: str) -> Volume:
+    """Accept a volume with a backup's bytes (microversion 3.47); it may be larger than the backup.
+    Raises InvalidInput, NotFound, WrongStatus, QuotaExceeded."""
+    checked = new._replace(name=check_text("name", new.name), description=check_text("description", new.description))
+    return await accept(deps, caller, Volume, _accept_volume, deps, caller, checked, backup_id)
+
+
+def _accept_volume(tx: Tx, deps: Deps, caller: Caller, new: NewVolume, backup_id: str) -> tuple[Volume, Operation]:
+    backup = store.move_backup(tx, backup_id, BackupMoves.restore, deps.clock(), project_id=caller.scope)
+    if new.size_gib is not None and new.size_gib < backup.size_gib:
+        raise InvalidInput("size", f"it is {new.size_gib} GiB, but the backup has {backup.size_gib}.", "EVS.1022")
+    sized = new._replace(size_gib=new.size_gib or backup.size_gib)
+    volume = _new_volume(tx, deps, caller, backup, sized, "creating")
+    return _queue_restore(tx, deps, caller, backup, volume, make=True)
+
+
+def _new_volume(tx: Tx, deps: Deps, caller: Caller, backup: Backup, new: NewVolume, status: str) -> Volume:
+    volume_type = type_for(tx, deps, caller, new.volume_type)
+    size_gib = new.size_gib or backup.size_gib
+    check_size(deps, size_gib)
+    backend, no_place = place(tx, deps, volume_type)
+    if no_place is not None:
+        raise InvalidInput("volume_type", no_place)
+    empty: dict[str, Any] = dict.fromkeys(
+        ("previous_status", "snapshot_id", "source_volid", "updated_at", "reason", "group_id")
+    )
+    volume = Volume(
+        **empty,
+        id=VolumeId(new_uuid()),
+        project_id=caller.project_id,
+        user_id=caller.user_id,
+        name=new.name,
+        description=new.description,
+        size_gib=size_gib,
+        status=status,
+        volume_type=volume_type.name,
+        availability_zone=deps.settings.api.availability_zone,
+        bootable=backup.bootable,
+        readonly=False,
+        multiattach=wants_multiattach(volume_type),
+        metadata={**backup.volume_metadata, **{key: str(value) for key, value in new.metadata.items()}},
+        created_at=deps.clock(),
+        image_metadata={},
+        type_id=volume_type.id,
+        backend=backend,
+    )
+    take_quota(tx, caller.project_id, volume_usage(size_gib, volume_type.name), deps.quota_defaults, size_gib)
+    return volumes.insert_volume(tx, volume)
+
+
+def _queue_restore(
+    tx: Tx, deps: Deps, caller: Caller, backup: Backup, volume: Volume, *, make: bool
+) -> tuple[Volume, Operation]:
+    now = deps.clock()
+    store.update_backup(tx, backup.id, None, now, {"restore_volume_id": volume.id})
+    work = {
+        "backup_id": backup.id,
+        "vault_id": backup.vault_id,
+        "make": make,
+        "name": volume.name or "",
+        "size_gib": volume.size_gib,
+    }
+    claims = (("backup", backup.id),)
+    return volume, queue_volume_work(tx, deps, caller, "restore_backup", volume, work, now, claims)

@@ -1,0 +1,90 @@
+"""Backups in the database."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from openevs.domain.backup import Backup
+from openevs.domain.errors import NotFound
+from openevs.domain.lifecycle import Move
+from openevs.store.database import Tx
+from openevs.store.listing import Condition, Page, count_rows, list_page
+from openevs.store.moves import move_row
+from openevs.store.tables import backup as table
+
+
+def insert_backup(tx: Tx, backup: Backup) -> Backup:
+    """Add a backup."""
+    tx.execute(sa.insert(table), backup._asdict())
+    return backup
+
+
+def find_backup(tx: Tx, backup_id: str, project_id: str | None = None) -> Backup:
+    """Return a backup; with a project, those of others do not exist. Raises NotFound."""
+    row = tx.execute(sa.select(*table.c).where(table.c.id == backup_id)).first()
+    if row is None or (project_id is not None and row.project_id != project_id):
+        raise NotFound("backup", backup_id)
+    return Backup._make(row)
+
+
+def move_backup(
+    tx: Tx,
+    backup_id: str,
+    move: Move,
+    now: datetime,
+    *,
+    project_id: str | None = None,
+    also: Mapping[str, Any] | None = None,
+) -> Backup:
+    """Change a backup's status. Raises NotFound, WrongStatus."""
+    return move_row(tx, table, Backup._make, backup_id, move, now, project_id=project_id, also=also)
+
+
+def update_backup(tx: Tx, backup_id: str, project_id: str | None, now: datetime, values: Mapping[str, Any]) -> Backup:
+    """Change columns other than the status. Raises NotFound."""
+    statement = sa.update(table).where(table.c.id == backup_id).values({**values, "updated_at": now})
+    if project_id is not None:
+        statement = statement.where(table.c.project_id == project_id)
+    row = tx.execute(statement.returning(*table.c)).first()
+    if row is None:
+        raise NotFound("backup", backup_id)
+    return Backup._make(row)
+
+
+def delete_backup_row(tx: Tx, backup_id: str) -> None:
+    """Forget a backup that is gone from the vault."""
+    tx.execute(sa.delete(table).where(table.c.id == backup_id))
+
+
+def backups_of(tx: Tx, volume_id: str) -> list[Backup]:
+    """Return every backup of a volume, in whatever project."""
+    return [Backup._make(row) for row in tx.execute(sa.select(*table.c).where(table.c.volume_id == volume_id))]
+
+
+def parents_among(tx: Tx, backup_ids: Iterable[str]) -> set[str]:
+    """Return those of these backups that others were made on top of."""
+    query = sa.select(table.c.parent_id).where(table.c.parent_id.in_(list(backup_ids)))
+    return set(tx.execute(query.distinct()).scalars())
+
+
+def sharing_vault_id(tx: Tx, backup: Backup) -> int:
+    """Return how many other backups are the same one in the vault, and are not being deleted."""
+    others = [table.c.vault_id == backup.vault_id, table.c.id != backup.id, table.c.status != "deleting"]
+    return count_rows(tx, table, others)
+
+
+def forget_bases(tx: Tx, snapshot_ids: Sequence[str]) -> None:
+    """Note that storage has these frozen states no more."""
+    tx.execute(sa.update(table).where(table.c.base_snapshot_id.in_(snapshot_ids)).values(base_snapshot_id=None))
+
+
+def list_backups(tx: Tx, where: Sequence[Condition], page: Page) -> list[Backup]:
+    """Return one page of backups."""
+    return list_page(tx, table, Backup._make, where, page)
+
+
+def count_backups(tx: Tx, where: Sequence[Condition]) -> int:
+    """Return how many backups `where` selects."""
+    return count_rows(tx, table, where)
