@@ -119,6 +119,8 @@ def test_a_private_type_is_for_those_who_have_access(tmp_path: Path) -> None:
         names = {one["name"] for one in (await client.get(TYPES))["volume_types"]}
         assert "ours" in names
         assert "ours" not in {one["name"] for one in (await other.get(TYPES))["volume_types"]}
+        for word in ("None", "true", "false"):  # which a member's client sends, and cannot choose by
+            assert {one["name"] for one in (await client.get(f"{TYPES}?is_public={word}"))["volume_types"]} == names
         (private,) = (await admin.get(TYPES + "?is_public=false"))["volume_types"]
         assert private["name"] == "ours"
         assert len((await admin.get(TYPES + "?is_public=none"))["volume_types"]) == len(names)

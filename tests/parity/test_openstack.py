@@ -66,6 +66,6 @@ def test_command(service: Service) -> None:
     assert run(service, "volume", "show", "cli", "-f", "json")["properties"] == {"a": "b"}
     quota = {each["Resource"]: each for each in run(service, "quota", "show", "--volume", "--usage", "-f", "json")}
     assert quota["snapshots"]["In Use"] >= 1
-    assert [each["Name"] for each in run(service, "volume", "type", "list", "-f", "json")] == ["layers"]
+    assert "layers" in [each["Name"] for each in run(service, "volume", "type", "list", "-f", "json")]
     run(service, "volume", "delete", copy["id"])
     run(service, "volume", "delete", "--purge", volume["id"])

@@ -54,7 +54,9 @@ async def list_types(deps: Deps, caller: Caller, query: ListQuery) -> list[Volum
     """Return one page of types. Filters: `is_public` (administrators; None: all), `name`, `description`, `extra_specs`.
     Raises InvalidInput, NotFound (marker)."""
     filters = dict(query.filters)
-    public = filters.pop("is_public", True) if caller.is_admin else True
+    public = filters.pop("is_public", True)
+    if not caller.is_admin:
+        public = True
     where: list[Condition] = [sa.true()]
     if public:
         where.append(store.usable_by(caller.project_id))
