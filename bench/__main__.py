@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import listing, live, memory, report, scaling, throughput
+from bench import backup, listing, live, memory, report, scaling, throughput
 from bench.figures import HEADER, Row
 from bench.rig import Rig, folder_for
 from openevs.demo.table import render
@@ -18,6 +18,7 @@ MEASUREMENTS: dict[str, Callable[[Rig], list[Row]]] = {
     "lists": listing.measure,
     "throughput": throughput.measure,
     "memory": memory.measure,
+    "backup": backup.measure,
 }
 DOCUMENT = Path(__file__).parents[1] / "docs" / "performance.md"
 

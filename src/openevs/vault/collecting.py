@@ -3,7 +3,8 @@
     1. the backup's index is noted as ended, and removed: from here on the backup does not exist
     2. its segments that no index names are read: their chunks may go, unless
     3. a segment that is still named names them too, or a backup under way holds or claims them (`claims.py`)
-    4. the chunks are removed, then the segments, then the note
+    4. the chunks are removed, then the segments; then the note, unless 3 kept something that a backup under way may in
+       the end not need: it is looked at again when that backup has ended
 
 Killed anywhere it is done again from 2: a segment stays until all that it names is gone. A backup that was begun and
 never finished has no index; what it stored is found by looking at every chunk that is there.
@@ -32,8 +33,7 @@ def remove_backup(contents: Contents, backup_id: BackupId) -> None:
     was_there = contents.end(backup_id)
     unfinished = contents.was_begun(backup_id) and not was_there and backup_id not in contents.ended_ids()
     try:
-        for ended in contents.ended_ids():
-            _collect(contents, ended)
+        collect(contents)
         if unfinished:
             _sweep(contents)
     except Damaged as error:
@@ -43,7 +43,16 @@ def remove_backup(contents: Contents, backup_id: BackupId) -> None:
     contents.store.settle()
 
 
-def _collect(contents: Contents, ended: BackupId) -> None:
+def collect(contents: Contents) -> None:
+    """Give back the room of every backup that was removed, as far as nothing else needs it. Raises Damaged."""
+    done = True
+    for ended in contents.ended_ids():
+        done &= _collect(contents, ended)
+    contents.collected = done
+
+
+def _collect(contents: Contents, ended: BackupId) -> bool:
+    """Collect what one backup needed; say whether nothing of it is left for later."""
     try:
         root = contents.ended_root(ended)
     except Damaged as error:  # nobody can say what it needed; the rest of the vault is not affected
@@ -51,13 +60,16 @@ def _collect(contents: Contents, ended: BackupId) -> None:
         root = None
     if root is not None:
         with contents.claims.collecting() as held:
-            _collect_root(contents, root, held)
+            if not _collect_root(contents, root, held):
+                return False
     contents.forget_ended(ended)
+    return True
 
 
-def _collect_root(contents: Contents, root: Root, held: set[bytes]) -> None:
+def _collect_root(contents: Contents, root: Root, held: set[bytes]) -> bool:
     backup_id = BackupId(root.backup_id)
-    needed = held | _named_segments(contents)
+    named = _named_segments(contents)
+    needed = held | named
     segments = list(dict.fromkeys(ref.name for ref in root.segments if ref.name not in needed))
     chunks: set[bytes] = set()
     for segment in segments:
@@ -68,8 +80,9 @@ def _collect_root(contents: Contents, root: Root, held: set[bytes]) -> None:
     if chunks:
         for segment in needed:
             chunks.difference_update(run.chunk for run in contents.segment(segment, backup_id, 0))
-    _remove(contents, chunks)
-    _remove(contents, segments)
+    if not _remove(contents, chunks):
+        return False  # the segments must stay, or nobody knows of these chunks
+    return _remove(contents, segments) and not any(ref.name in held - named for ref in root.segments)
 
 
 def _sweep(contents: Contents) -> None:
@@ -92,10 +105,13 @@ def _named_segments(contents: Contents) -> set[bytes]:
     return named
 
 
-def _remove(contents: Contents, names: Iterable[bytes]) -> None:
-    left = list(names)
+def _remove(contents: Contents, names: Iterable[bytes]) -> bool:
+    """Remove what nobody claims; say whether that was all."""
+    left, done = list(names), True
     for start in range(0, len(left), _BATCH):
         batch: Sequence[bytes] = left[start : start + _BATCH]
         with contents.claims.removing(batch) as free:
             contents.remove(free)
+            done &= len(free) == len(batch)
     contents.store.settle()
+    return done

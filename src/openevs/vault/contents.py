@@ -51,6 +51,8 @@ class Contents:
         self.store = store
         self.claims = Claims()
         self.vault_id = ""
+        self.collected = False
+        """Whether no removed backup is known whose room is not given back yet."""
         self._sealer = sealer
         self._opening = threading.Lock()
 

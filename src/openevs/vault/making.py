@@ -5,6 +5,7 @@ to a thread, so that the loop has little to do but to read.
 """
 
 import asyncio
+import itertools
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
 from datetime import datetime
@@ -89,33 +90,26 @@ class Making:
         return await in_thread(self._pool, self._store_segment, number, sorted(kept + made), hold)
 
     async def _chunk(self, start: int, pieces: Sequence[Piece], hold: Hold) -> list[Run]:
-        data = [await self._read_pieces(start, near) for near in _near(pieces)]
-        flat = [part for parts in data for part in parts]
-        runs, stored = await in_thread(self._pool, self._store_chunk, pieces, flat, hold)
+        found = await asyncio.gather(*(self._read_pieces(start, near) for near in _near(pieces)))
+        data = list(itertools.chain.from_iterable(found))
+        runs, stored = await in_thread(self._pool, self._store_chunk, pieces, data, hold)
         self._meter.add(stored=stored)
         return runs
 
-    async def _read_pieces(self, start: int, pieces: Sequence[Piece]) -> list[bytes | memoryview]:
-        first, last = pieces[0], pieces[-1]
-        length = last.offset + last.length - first.offset
-        data = await self._read(start + first.offset, length)
+    async def _read_pieces(self, start: int, pieces: Sequence[Piece]) -> list[bytes]:
+        first, last = pieces[0].offset, pieces[-1]
+        length = last.offset + last.length - first
+        data = await self._read(start + first, length)
         self._meter.add(read=length)
         if len(pieces) == 1:
             return [data]
-        view = memoryview(data)
-        return [view[p.offset - first.offset : p.offset - first.offset + p.length] for p in pieces]
+        return [data[piece.offset - first : piece.offset - first + piece.length] for piece in pieces]
 
-    def _store_chunk(
-        self, pieces: Sequence[Piece], data: Sequence[bytes | memoryview], hold: Hold
-    ) -> tuple[list[Run], int]:
-        full = [
-            (piece, part)
-            for piece, part in zip(pieces, data, strict=True)
-            if part != memoryview(_ZEROS)[: piece.length]
-        ]
+    def _store_chunk(self, pieces: Sequence[Piece], data: Sequence[bytes], hold: Hold) -> tuple[list[Run], int]:
+        full = [(piece, part) for piece, part in zip(pieces, data, strict=True) if part != _ZEROS[: piece.length]]
         if not full:
             return [], 0
-        plain = bytes(full[0][1]) if len(full) == 1 else b"".join(part for _, part in full)
+        plain = full[0][1] if len(full) == 1 else b"".join(part for _, part in full)
         name, stored = self._contents.put(plain, hold)
         runs, inner = [], 0
         for piece, _ in full:

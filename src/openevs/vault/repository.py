@@ -10,11 +10,13 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
+import structlog
+
 from openevs.domain.ids import BackupId
 from openevs.vault import records, restoring
-from openevs.vault.collecting import remove_backup
+from openevs.vault.collecting import collect, remove_backup
 from openevs.vault.contents import Contents, check_id
-from openevs.vault.errors import Missing, Transient
+from openevs.vault.errors import Missing, Transient, VaultError
 from openevs.vault.index import Root
 from openevs.vault.making import Making
 from openevs.vault.objects import ObjectStore
@@ -22,6 +24,7 @@ from openevs.vault.port import BackupFacts, BackupOrder, Range, Read, Report, Va
 from openevs.vault.sealing import Sealer
 from openevs.vault.work import Meter, in_thread
 
+_log = structlog.get_logger()
 T = TypeVar("T")
 
 
@@ -73,6 +76,8 @@ class Repository:
                 meter.tell()
                 found = await self._call(self._contents.need_root, order.backup_id)
             await self._call(self._contents.forget_begun, order.backup_id)
+            if not self._contents.collected:
+                await self._collect()
             if found[0].size_bytes != order.size_bytes:
                 raise Missing(f"backup {order.backup_id} is there, of {found[0].size_bytes} bytes")
             return _facts(*found)
@@ -127,6 +132,14 @@ class Repository:
         if checksum != wanted.checksum:
             raise Missing(f"backup {wanted.backup_id} is there, but is not the one that the record names")
         return _facts(root, checksum)
+
+    async def _collect(self) -> None:
+        """Look again at what an earlier process, or a removal that this backup stood in the way of, has left."""
+        async with self._collecting:
+            try:
+                await self._call(collect, self._contents)
+            except VaultError as error:  # the backup is whole all the same
+                _log.warning("vault_not_collected", reason=error.reason)
 
     async def _open(self) -> None:
         await self._call(self._contents.open)
