@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -135,12 +136,7 @@ async def _round(folder: Path, image: Path, seed: int) -> tuple[Taken, Taken, Ta
 
 async def _fill(layers: LayersEngine, volume_id: VolumeId, image: Path) -> None:
     with image.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as data:
-        await _all(
-            (
-                lambda a=at, b=data[at : at + length]: layers.write(volume_id, a, b)
-                for at, length in _data(file.fileno())
-            )
-        )
+        await _all(partial(layers.write, volume_id, at, data[at : at + length]) for at, length in _data(file.fileno()))
     await layers.flush(volume_id)
 
 
@@ -158,7 +154,7 @@ async def _change(layers: LayersEngine, volume_id: VolumeId, image: Path, seed: 
                 there, here = (source.choice(pieces)[0] for _ in range(2))
                 inside = source.randrange(0, SLOT_BYTES - length + 1, 4096)
                 left -= length
-                yield lambda a=there + inside, b=data[here : here + length]: layers.write(volume_id, a, b)
+                yield partial(layers.write, volume_id, there + inside, data[here : here + length])
 
         await _all(changes())
     await layers.flush(volume_id)
