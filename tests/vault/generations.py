@@ -58,6 +58,7 @@ async def run(folder: Path) -> None:
         await make(vault, generation)
         if generation >= KEPT:
             await vault.ensure_no_backup(name_of(generation - KEPT))
+        print(generation, flush=True)  # noqa: T201
         generation += 1
 
 

@@ -14,12 +14,15 @@ from tests.vault.generations import SIZE, content, make, name_of
 ROUNDS = 6
 
 
-def killed_after(folder: Path, seconds: float) -> None:
+def killed_after(folder: Path, generations: int, seconds: float) -> None:
+    """Let it make so many backups, and kill it so much later, in the middle of whatever it does then."""
     with subprocess.Popen(
         [sys.executable, "-m", "tests.vault.generations", folder], stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
+        for _ in range(generations):
+            process.stdout.readline()
         time.sleep(seconds)
         process.kill()
 
@@ -46,7 +49,7 @@ def test_kill(tmp_path: Path) -> None:
         await vault.close()
 
     for _ in range(ROUNDS):
-        killed_after(folder, source.uniform(0, 0.5))
+        killed_after(folder, source.randrange(4), source.uniform(0, 0.2))
         highest = max(highest, asyncio.run(look()))
     assert highest > ROUNDS / 2, "it was killed so early that nothing was tested"
     asyncio.run(clear())
