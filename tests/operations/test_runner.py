@@ -62,6 +62,15 @@ def hanging(kind: Kind, number: int, when: When) -> tuple[Kind, Hang]:
     return kind._replace(steps=tuple(steps)), hang
 
 
+async def _snapshot_under_way(stage: Stage) -> Hang:
+    """Begin a snapshot of a new volume, and return what holds its only step up."""
+    await scenarios.one_volume(stage)
+    hang = stage.faults.hang("ensure_snapshot")
+    await scenarios.new_snapshot(stage)
+    await hang.reached.wait()
+    return hang
+
+
 def each_step() -> Iterator[object]:
     for scenario in SCENARIOS:
         for number, step in enumerate(KINDS[scenario.kind].steps):
@@ -111,10 +120,7 @@ def test_a_lease_is_lost_in_the_middle_of_a_step(
 
 def test_writes_of_a_lost_lease_are_refused(short_folder: Path) -> None:
     async def act(stage: Stage) -> None:
-        await scenarios.one_volume(stage)
-        hang = stage.faults.hang("ensure_snapshot")
-        await scenarios.new_snapshot(stage)
-        await hang.reached.wait()
+        hang = await _snapshot_under_way(stage)
         mine = await stage.last_operation()
         later = utc_now() + timedelta(hours=1)
         (theirs,) = await stage.app.db.write(claim_due, Lease("other", later), later, 9)
@@ -138,10 +144,7 @@ def test_a_machine_that_slept_takes_its_own_work_up_again(short_folder: Path) ->
     """Our own lease has run out: the scan takes the operation again, while a task of ours still works on it."""
 
     async def act(stage: Stage) -> None:
-        await scenarios.one_volume(stage)
-        hang = stage.faults.hang("ensure_snapshot")
-        await scenarios.new_snapshot(stage)
-        await hang.reached.wait()
+        await _snapshot_under_way(stage)
         runner = stage.app.runner
         (first,) = runner._working.values()
         awake = utc_now() + timedelta(hours=1)
@@ -296,10 +299,7 @@ def test_a_snapshot_taken_of_a_volume_that_was_deleted_after_a_reset(short_folde
 
 def test_a_snapshot_of_a_volume_that_grew_meanwhile(short_folder: Path) -> None:
     async def act(stage: Stage) -> None:
-        await scenarios.one_volume(stage)
-        hang = stage.faults.hang("ensure_snapshot")
-        await scenarios.new_snapshot(stage)
-        await hang.reached.wait()
+        hang = await _snapshot_under_way(stage)
         await scenarios.extend_volume(stage)
         while (await stage.last_operation()).finished_at is None:  # noqa: ASYNC110
             await asyncio.sleep(0.001)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import structlog
 
-from openevs.domain.errors import Conflict, InUse, InvalidInput, NotFound
+from openevs.domain.errors import Conflict, InUse, InvalidInput
 from openevs.domain.ids import SnapshotId, new_uuid
 from openevs.domain.lifecycle import SERVICE_UPDATES, SNAPSHOT_STATUSES, SnapshotMoves, reset_snapshot
 from openevs.domain.model import Caller, Operation, Snapshot
@@ -201,35 +201,6 @@ async def report_snapshot_status(
         return store.move_snapshot(tx, snapshot_id, reset_snapshot(status), deps.clock(), also=also)
 
     return await deps.db.write(report)
-
-
-async def change_snapshot_metadata(
-    deps: Deps, caller: Caller, snapshot_id: str, metadata: Mapping[str, object], *, replace: bool
-) -> dict[str, str]:
-    """Merge into, or replace, a snapshot's metadata; return all of it. Raises InvalidInput, NotFound."""
-    given = check_metadata(metadata, slash=False)
-
-    def change_metadata(tx: Tx) -> dict[str, str]:
-        found = store.find_snapshot(tx, snapshot_id, caller.scope)
-        merged = given if replace else {**found.metadata, **given}
-        check_metadata(merged)
-        store.update_snapshot(tx, snapshot_id, caller.scope, deps.clock(), {"metadata": merged})
-        return merged
-
-    return await deps.db.write(change_metadata)
-
-
-async def delete_snapshot_metadata(deps: Deps, caller: Caller, snapshot_id: str, key: str) -> None:
-    """Remove one key. Raises NotFound (snapshot, key)."""
-
-    def delete_metadata(tx: Tx) -> None:
-        found = store.find_snapshot(tx, snapshot_id, caller.scope)
-        if key not in found.metadata:
-            raise NotFound("metadata key", key)
-        kept = {k: v for k, v in found.metadata.items() if k != key}
-        store.update_snapshot(tx, snapshot_id, caller.scope, deps.clock(), {"metadata": kept})
-
-    await deps.db.write(delete_metadata)
 
 
 def _queue(

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from openevs.domain.errors import InUse, InvalidInput, NotFound, WrongStatus
+from openevs.domain.errors import InUse, InvalidInput, WrongStatus
 from openevs.domain.ids import SnapshotId, VolumeId, new_uuid
 from openevs.domain.lifecycle import VOLUME_STATUSES, Move, SnapshotMoves, VolumeMoves, reset_volume
 from openevs.domain.model import Attachment, Caller, Operation, Snapshot, Volume
 from openevs.domain.quota import UNLIMITED, growth_usage, volume_usage
-from openevs.domain.rules import check_metadata, check_new_metadata, check_text, check_volume_metadata
+from openevs.domain.rules import check_new_metadata, check_text, check_volume_metadata
 from openevs.service.deps import Deps, accept
 from openevs.service.parts import check_thawed
 from openevs.service.placing import place
@@ -312,35 +312,6 @@ async def reset_volume_status(deps: Deps, caller: Caller, volume_id: str, status
         return volumes.move_volume(tx, volume_id, reset_volume(status), deps.clock(), also={"reason": None})
 
     return await deps.db.write(reset)
-
-
-async def change_volume_metadata(
-    deps: Deps, caller: Caller, volume_id: str, metadata: Mapping[str, object], *, replace: bool
-) -> dict[str, str]:
-    """Merge into, or replace, a volume's metadata; return all of it. Raises InvalidInput, NotFound."""
-    given = check_volume_metadata(metadata, slash=False)
-
-    def change_metadata(tx: Tx) -> dict[str, str]:
-        found = volumes.find_volume(tx, volume_id, caller.scope)
-        merged = given if replace else {**found.metadata, **given}
-        check_metadata(merged)
-        volumes.update_volume(tx, volume_id, caller.scope, deps.clock(), {"metadata": merged})
-        return merged
-
-    return await deps.db.write(change_metadata)
-
-
-async def delete_volume_metadata(deps: Deps, caller: Caller, volume_id: str, key: str) -> None:
-    """Remove one key. Raises NotFound (volume, key)."""
-
-    def delete_metadata(tx: Tx) -> None:
-        found = volumes.find_volume(tx, volume_id, caller.scope)
-        if key not in found.metadata:
-            raise NotFound("metadata key", key)
-        kept = {k: v for k, v in found.metadata.items() if k != key}
-        volumes.update_volume(tx, volume_id, caller.scope, deps.clock(), {"metadata": kept})
-
-    await deps.db.write(delete_metadata)
 
 
 def queue_volume_work(

@@ -11,10 +11,11 @@ from openevs.domain.lifecycle import Move
 from openevs.domain.model import Attachment
 from openevs.store.database import Tx
 from openevs.store.listing import Condition, Page, count_rows, list_page
-from openevs.store.lookup import Lookup
+from openevs.store.lookup import Lookup, find_owned
 from openevs.store.moves import move_row
 from openevs.store.tables import attachment as table
 
+_ONE = Lookup(sa.select(*table.c).where(table.c.id == sa.bindparam("id")), Attachment._make)
 _OF_VOLUME = Lookup(
     sa.select(*table.c).where(table.c.volume_id == sa.bindparam("id")).order_by(table.c.created_at), Attachment._make
 )
@@ -28,10 +29,7 @@ def insert_attachment(tx: Tx, attachment: Attachment) -> Attachment:
 
 def find_attachment(tx: Tx, attachment_id: str, project_id: str | None = None) -> Attachment:
     """Return an attachment; with a project, those of others do not exist. Raises NotFound."""
-    row = tx.execute(sa.select(*table.c).where(table.c.id == attachment_id)).first()
-    if row is None or (project_id is not None and row.project_id != project_id):
-        raise NotFound("attachment", attachment_id)
-    return Attachment._make(row)
+    return find_owned(tx, _ONE, "attachment", attachment_id, project_id)
 
 
 def attachments_of_one(tx: Tx, volume_id: str) -> list[Attachment]:

@@ -7,12 +7,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from openevs.domain.backup import Backup
-from openevs.domain.errors import NotFound
 from openevs.domain.lifecycle import Move
 from openevs.store.database import Tx
 from openevs.store.listing import Condition, Page, count_rows, list_page
-from openevs.store.moves import move_row
+from openevs.store.lookup import Lookup, find_owned
+from openevs.store.moves import move_row, update_row
 from openevs.store.tables import backup as table
+
+_ONE = Lookup(sa.select(*table.c).where(table.c.id == sa.bindparam("id")), Backup._make)
 
 
 def insert_backup(tx: Tx, backup: Backup) -> Backup:
@@ -23,10 +25,7 @@ def insert_backup(tx: Tx, backup: Backup) -> Backup:
 
 def find_backup(tx: Tx, backup_id: str, project_id: str | None = None) -> Backup:
     """Return a backup; with a project, those of others do not exist. Raises NotFound."""
-    row = tx.execute(sa.select(*table.c).where(table.c.id == backup_id)).first()
-    if row is None or (project_id is not None and row.project_id != project_id):
-        raise NotFound("backup", backup_id)
-    return Backup._make(row)
+    return find_owned(tx, _ONE, "backup", backup_id, project_id)
 
 
 def move_backup(
@@ -44,13 +43,7 @@ def move_backup(
 
 def update_backup(tx: Tx, backup_id: str, project_id: str | None, now: datetime, values: Mapping[str, Any]) -> Backup:
     """Change columns other than the status. Raises NotFound."""
-    statement = sa.update(table).where(table.c.id == backup_id).values({**values, "updated_at": now})
-    if project_id is not None:
-        statement = statement.where(table.c.project_id == project_id)
-    row = tx.execute(statement.returning(*table.c)).first()
-    if row is None:
-        raise NotFound("backup", backup_id)
-    return Backup._make(row)
+    return update_row(tx, table, Backup._make, backup_id, now, values, project_id=project_id)
 
 
 def delete_backup_row(tx: Tx, backup_id: str) -> None:

@@ -5,11 +5,13 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from openevs.domain.errors import NotFound
 from openevs.domain.message import Message
 from openevs.store.database import Tx
 from openevs.store.listing import Condition, Page, count_rows, list_page
+from openevs.store.lookup import Lookup, find_owned
 from openevs.store.tables import message as table
+
+_ONE = Lookup(sa.select(*table.c).where(table.c.id == sa.bindparam("id")), Message._make)
 
 
 def insert_message(tx: Tx, message: Message) -> Message:
@@ -20,10 +22,7 @@ def insert_message(tx: Tx, message: Message) -> Message:
 
 def find_message(tx: Tx, message_id: str, project_id: str | None = None) -> Message:
     """Return a message; with a project, those of others do not exist. Raises NotFound."""
-    row = tx.execute(sa.select(*table.c).where(table.c.id == message_id)).first()
-    if row is None or (project_id is not None and row.project_id != project_id):
-        raise NotFound("message", message_id)
-    return Message._make(row)
+    return find_owned(tx, _ONE, "message", message_id, project_id)
 
 
 def delete_message_row(tx: Tx, message_id: str) -> None:

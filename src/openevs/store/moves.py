@@ -1,4 +1,5 @@
-"""The one way in which a status is written: a conditional UPDATE made from a `Move` (`domain/lifecycle.py`)."""
+"""Changing one row. `move_row` is the one way in which a status is written: a conditional UPDATE made from a `Move`
+(`domain/lifecycle.py`); `update_row` is for everything else."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -40,6 +41,27 @@ def move_row(
     row = tx.execute(statement.values(values).returning(*table.c)).first()
     if row is None:
         raise _why_not(tx, table, row_id, move, project_id)
+    return make(row)
+
+
+def update_row(
+    tx: Tx,
+    table: sa.Table,
+    make: Callable[[Any], R],
+    row_id: str,
+    now: datetime,
+    values: Mapping[str, Any],
+    *,
+    project_id: str | None = None,
+) -> R:
+    """Change columns other than the status, and return the row as it is then. With a `project_id`, rows of other
+    projects do not exist. Raises NotFound."""
+    statement = sa.update(table).where(table.c.id == row_id).values({**values, "updated_at": now})
+    if project_id is not None:
+        statement = statement.where(table.c.project_id == project_id)
+    row = tx.execute(statement.returning(*table.c)).first()
+    if row is None:
+        raise NotFound(table.name, row_id)
     return make(row)
 
 

@@ -6,13 +6,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from openevs.domain.errors import NotFound
 from openevs.domain.lifecycle import Move
 from openevs.domain.model import Snapshot
 from openevs.store.database import Tx
 from openevs.store.listing import Condition, Page, count_rows, list_page
-from openevs.store.lookup import Lookup
-from openevs.store.moves import move_row
+from openevs.store.lookup import Lookup, find_owned
+from openevs.store.moves import move_row, update_row
 from openevs.store.tables import snapshot as table
 
 _ONE = Lookup(sa.select(*table.c).where(table.c.id == sa.bindparam("id")), Snapshot._make)
@@ -29,10 +28,7 @@ def insert_snapshot(tx: Tx, snapshot: Snapshot) -> Snapshot:
 
 def find_snapshot(tx: Tx, snapshot_id: str, project_id: str | None = None) -> Snapshot:
     """Return a snapshot; with a project, those of others do not exist. Raises NotFound."""
-    found = _ONE.first(tx, id=snapshot_id)
-    if found is None or (project_id is not None and found.project_id != project_id):
-        raise NotFound("snapshot", snapshot_id)
-    return found
+    return find_owned(tx, _ONE, "snapshot", snapshot_id, project_id)
 
 
 def move_snapshot(
@@ -52,13 +48,7 @@ def update_snapshot(
     tx: Tx, snapshot_id: str, project_id: str | None, now: datetime, values: Mapping[str, Any]
 ) -> Snapshot:
     """Change columns other than the status. Raises NotFound."""
-    statement = sa.update(table).where(table.c.id == snapshot_id).values({**values, "updated_at": now})
-    if project_id is not None:
-        statement = statement.where(table.c.project_id == project_id)
-    row = tx.execute(statement.returning(*table.c)).first()
-    if row is None:
-        raise NotFound("snapshot", snapshot_id)
-    return Snapshot._make(row)
+    return update_row(tx, table, Snapshot._make, snapshot_id, now, values, project_id=project_id)
 
 
 def delete_snapshot_row(tx: Tx, snapshot_id: str) -> None:

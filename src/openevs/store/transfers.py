@@ -4,11 +4,13 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from openevs.domain.errors import NotFound
 from openevs.domain.transfer import Transfer
 from openevs.store.database import Tx
 from openevs.store.listing import Condition, Page, count_rows, list_page
+from openevs.store.lookup import Lookup, find_owned
 from openevs.store.tables import transfer as table
+
+_ONE = Lookup(sa.select(*table.c).where(table.c.id == sa.bindparam("id")), Transfer._make)
 
 
 def insert_transfer(tx: Tx, transfer: Transfer) -> Transfer:
@@ -19,10 +21,7 @@ def insert_transfer(tx: Tx, transfer: Transfer) -> Transfer:
 
 def find_transfer(tx: Tx, transfer_id: str, project_id: str | None = None) -> Transfer:
     """Return a transfer; with a project, those that others offer do not exist. Raises NotFound."""
-    row = tx.execute(sa.select(*table.c).where(table.c.id == transfer_id)).first()
-    if row is None or (project_id is not None and row.project_id != project_id):
-        raise NotFound("transfer", transfer_id)
-    return Transfer._make(row)
+    return find_owned(tx, _ONE, "transfer", transfer_id, project_id)
 
 
 def delete_transfer_row(tx: Tx, transfer_id: str) -> None:

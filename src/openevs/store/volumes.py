@@ -6,13 +6,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from openevs.domain.errors import NotFound, WrongStatus
+from openevs.domain.errors import WrongStatus
 from openevs.domain.lifecycle import Move
 from openevs.domain.model import Volume
 from openevs.store.database import Tx
 from openevs.store.listing import Condition, Page, count_rows, list_page
-from openevs.store.lookup import Lookup
-from openevs.store.moves import move_row
+from openevs.store.lookup import Lookup, find_owned
+from openevs.store.moves import move_row, update_row
 from openevs.store.tables import volume as table
 
 _ONE = Lookup(sa.select(*table.c).where(table.c.id == sa.bindparam("id")), Volume._make)
@@ -26,10 +26,7 @@ def insert_volume(tx: Tx, volume: Volume) -> Volume:
 
 def find_volume(tx: Tx, volume_id: str, project_id: str | None = None) -> Volume:
     """Return a volume; with a project, those of others do not exist. Raises NotFound."""
-    found = _ONE.first(tx, id=volume_id)
-    if found is None or (project_id is not None and found.project_id != project_id):
-        raise NotFound("volume", volume_id)
-    return found
+    return find_owned(tx, _ONE, "volume", volume_id, project_id)
 
 
 def move_volume(
@@ -61,13 +58,7 @@ def hold_volume(tx: Tx, volume_id: str, statuses: frozenset[str], action: str, p
 
 def update_volume(tx: Tx, volume_id: str, project_id: str | None, now: datetime, values: Mapping[str, Any]) -> Volume:
     """Change columns other than the status. Raises NotFound."""
-    statement = sa.update(table).where(table.c.id == volume_id).values({**values, "updated_at": now})
-    if project_id is not None:
-        statement = statement.where(table.c.project_id == project_id)
-    row = tx.execute(statement.returning(*table.c)).first()
-    if row is None:
-        raise NotFound("volume", volume_id)
-    return Volume._make(row)
+    return update_row(tx, table, Volume._make, volume_id, now, values, project_id=project_id)
 
 
 def delete_volume_row(tx: Tx, volume_id: str) -> None:

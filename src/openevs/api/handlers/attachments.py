@@ -11,7 +11,7 @@ from openevs.api.wire.attachments import (
     attachment_summary,
 )
 from openevs.api.wire.bodies import json_object, parse
-from openevs.api.wire.lists import list_query, page_links
+from openevs.api.wire.lists import list_query, page_reply
 from openevs.domain.errors import InvalidInput
 from openevs.domain.ids import is_uuid
 from openevs.service import attachments as service
@@ -58,13 +58,7 @@ async def _list(call: Call, *, detail: bool) -> Reply:
     query = list_query(call, ATTACHMENT_LIST)
     rows, count = await service.list_attachments(call.deps, call.caller, query)
     views = [attachment_detail(call, row) if detail else attachment_summary(row) for row in rows]
-    body: dict[str, Any] = {"attachments": views}
-    links = page_links(call, query, [row.id for row in rows], count)
-    if links:
-        body["attachments_links"] = links
-    if count is not None:
-        body["count"] = count
-    return Reply(body)
+    return page_reply(call, query, "attachments", views, count)
 
 
 async def get_attachment(call: Call) -> Reply:

@@ -20,7 +20,7 @@ from openevs.api.wire.backups import (
     record_of,
 )
 from openevs.api.wire.bodies import convert, flag, parse
-from openevs.api.wire.lists import list_query, page_links
+from openevs.api.wire.lists import list_query, page_reply
 from openevs.domain.errors import InvalidInput
 from openevs.domain.ids import is_uuid
 from openevs.service import backups as service
@@ -80,13 +80,7 @@ async def _list(call: Call, *, detailed: bool) -> Reply:
     query = list_query(call, BACKUP_LIST)
     rows, count = await service.list_backups(call.deps, call.caller, query)
     views = [backup_detail(call, row) if detailed else backup_summary(call, row.backup) for row in rows]
-    body: dict[str, Any] = {"backups": views}
-    links = page_links(call, query, [row.backup.id for row in rows], count)
-    if links:
-        body["backups_links"] = links
-    if count is not None:
-        body["count"] = count
-    return Reply(body)
+    return page_reply(call, query, "backups", views, count)
 
 
 async def get_backup(call: Call) -> Reply:

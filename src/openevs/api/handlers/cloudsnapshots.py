@@ -1,12 +1,11 @@
 """Huawei's own snapshot resource, v2 and its v3 twin (spec 2.1.2): the same snapshots, other errors, always a count."""
 
 from functools import partial
-from typing import Any
 
 from openevs.api.call import Call, Reply, Route
 from openevs.api.handlers.snapshots import accept_new, changes_of, check_volume_id, warn_reserved
 from openevs.api.wire.bodies import parse
-from openevs.api.wire.lists import SNAPSHOT_LIST, list_query, page_links
+from openevs.api.wire.lists import SNAPSHOT_LIST, list_query, page_reply
 from openevs.api.wire.snapshot_replies import CloudSnapshots, RollbackBegun, SnapshotMade, SnapshotShown
 from openevs.api.wire.snapshots import (
     SnapshotCreate,
@@ -39,12 +38,8 @@ async def list_cloudsnapshots(call: Call) -> Reply:
         filters["nothing"] = True
     query = query._replace(filters=filters, with_count=True, all_projects=False)
     rows, count = await service.list_snapshots(call.deps, call.caller, query)
-    body: dict[str, Any] = {"count": count, "snapshots": [cloud_list_item(row) for row in rows]}
     native = f"{call.base_url}/{call.api}/{call.path['project_id']}/snapshots/detail"
-    links = page_links(call, query, [row.id for row in rows], count, native)
-    if links:
-        body["snapshots_links"] = links
-    return Reply(body)
+    return page_reply(call, query, "snapshots", [cloud_list_item(row) for row in rows], count, native)
 
 
 def _selects_nothing(call: Call) -> bool:

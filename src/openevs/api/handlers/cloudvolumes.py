@@ -9,7 +9,7 @@ from openevs.api.call import Call, Reply, Route
 from openevs.api.handlers.cloudsnapshots import ELSEWHERE, OWN_PROJECTS, SERVICE_TYPES
 from openevs.api.wire.bodies import flag, json_object, parse
 from openevs.api.wire.cloudvolumes import CLOUD_VOLUME_LIST, CloudVolumeCreate, Extend, cloud_volume
-from openevs.api.wire.lists import list_query, page_links
+from openevs.api.wire.lists import list_query, page_reply
 from openevs.api.wire.volumes import VolumeUpdate, volume_summary, whole_number
 from openevs.domain.errors import InvalidInput
 from openevs.service import volumes as service
@@ -98,22 +98,15 @@ async def list_cloudvolumes(call: Call) -> Reply:
     """List volumes (deprecated by EVS)."""
     query = _query(call)
     rows, count = await service.list_volumes(call.deps, call.caller, query)
-    return _page(call, query, [volume_summary(call, row) for row in rows], count)
+    return page_reply(call, query, "volumes", [volume_summary(call, row) for row in rows], count)
 
 
 async def list_cloudvolumes_detail(call: Call) -> Reply:
     """List volumes with all their fields and the number of all that fit."""
     query = _query(call)
     rows, attachments, count = await service.list_volumes_detail(call.deps, call.caller, query)
-    return _page(call, query, [cloud_volume(call, row, attachments.get(row.id, ())) for row in rows], count)
-
-
-def _page(call: Call, query: ListQuery, views: list[dict[str, Any]], count: int | None) -> Reply:
-    body: dict[str, Any] = {"count": count, "volumes": views}
-    links = page_links(call, query, [view["id"] for view in views], count)
-    if links:
-        body["volumes_links"] = links
-    return Reply(body)
+    views = [cloud_volume(call, row, attachments.get(row.id, ())) for row in rows]
+    return page_reply(call, query, "volumes", views, count)
 
 
 async def get_cloudvolume(call: Call) -> Reply:

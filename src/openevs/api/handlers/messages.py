@@ -1,10 +1,10 @@
 """User messages, v3 from microversion 3.3 on; with pages and filters from 3.5 on."""
 
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from openevs.api.call import Call, Reply, Route
-from openevs.api.wire.lists import list_query, page_links
+from openevs.api.wire.lists import list_query, page_reply
 from openevs.api.wire.messages import MESSAGE_LIST, MessageList, MessageShown, message_view
 from openevs.service import messages as service
 from openevs.service.queries import ListQuery
@@ -20,13 +20,7 @@ async def list_messages(call: Call) -> Reply:
     else:
         query = ListQuery(Page(limit=call.deps.settings.api.max_list_items))
     rows, count = await service.list_messages(call.deps, call.caller, query)
-    body: dict[str, Any] = {"messages": [message_view(call, row) for row in rows]}
-    links = page_links(call, query, [row.id for row in rows], count)
-    if links:
-        body["messages_links"] = links
-    if count is not None:
-        body["count"] = count
-    return Reply(body)
+    return page_reply(call, query, "messages", [message_view(call, row) for row in rows], count)
 
 
 async def get_message(call: Call) -> Reply:

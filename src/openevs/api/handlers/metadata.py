@@ -1,20 +1,19 @@
 """Metadata as a sub-resource of snapshots and of volumes: the same six calls for both (spec 2.1.1, 2.8, 4.1).
 
-`metadata_routes` makes them from the three use cases of a kind of resource. Keys beside `metadata` or `meta` in a
-body are tolerated, as in Cinder.
+`metadata_routes` makes them for a kind of resource. Keys beside `metadata` or `meta` in a body are tolerated, as in
+Cinder.
 """
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import msgspec
 
 from openevs.api.call import Call, Reply, Route
 from openevs.api.wire.bodies import json_object, json_type
 from openevs.domain.errors import InvalidInput, NotFound
-from openevs.domain.model import Caller
-from openevs.service.deps import Deps
+from openevs.service import metadata as service
 
 
 class MetadataBody(msgspec.Struct):
@@ -29,78 +28,49 @@ class MetaBody(msgspec.Struct):
     meta: dict[str, str]
 
 
-class _HasMetadata(Protocol):
-    @property
-    def metadata(self) -> dict[str, str]: ...
-
-
-class _Get(Protocol):
-    def __call__(self, deps: Deps, caller: Caller, resource_id: str, /) -> Awaitable[_HasMetadata]: ...
-
-
-class _Change(Protocol):
-    def __call__(
-        self, deps: Deps, caller: Caller, resource_id: str, metadata: Mapping[str, object], /, *, replace: bool
-    ) -> Awaitable[dict[str, str]]: ...
-
-
-class _Delete(Protocol):
-    def __call__(self, deps: Deps, caller: Caller, resource_id: str, key: str, /) -> Awaitable[None]: ...
-
-
-class Kept(NamedTuple):
-    """One kind of resource that has metadata, and its use cases."""
-
-    kind: str
-    """`snapshot`: the resource's id is `{snapshot_id}` in the path, and its collection is `snapshots`."""
-    get: _Get
-    """Returns the resource. Raises NotFound."""
-    change: _Change
-    """Merges or replaces, and returns all of it. Raises InvalidInput, NotFound."""
-    delete: _Delete
-    """Removes one key. Raises NotFound."""
-
-
-def metadata_routes(kept: Kept, tag: str) -> list[Route]:
-    """Return the routes of a resource's metadata."""
+def metadata_routes(kind: str, kept: service.Kept, tag: str) -> list[Route]:
+    """Return the routes of a resource's metadata. `kind` is `snapshot`: the resource's id is `{snapshot_id}` in the
+    path, and its collection is `snapshots`."""
 
     def path_id(call: Call) -> str:
-        return call.path[f"{kept.kind}_id"]
+        return call.path[f"{kind}_id"]
+
+    async def change(call: Call, given: Mapping[str, object], *, replace: bool) -> dict[str, str]:
+        return await service.change_metadata(call.deps, call.caller, kept, path_id(call), given, replace=replace)
 
     async def get_metadata(call: Call) -> Reply:
-        found = await kept.get(call.deps, call.caller, path_id(call))
-        return Reply({"metadata": found.metadata})
+        return Reply({"metadata": await service.get_metadata(call.deps, call.caller, kept, path_id(call))})
 
     async def post_metadata(call: Call) -> Reply:
         given = _object(call, "metadata")
-        return Reply({"metadata": await kept.change(call.deps, call.caller, path_id(call), given, replace=False)})
+        return Reply({"metadata": await change(call, given, replace=False)})
 
     async def put_metadata(call: Call) -> Reply:
         given = _object(call, "metadata")
-        return Reply({"metadata": await kept.change(call.deps, call.caller, path_id(call), given, replace=True)})
+        return Reply({"metadata": await change(call, given, replace=True)})
 
     async def get_meta(call: Call) -> Reply:
         key = call.path["key"]
-        found = await kept.get(call.deps, call.caller, path_id(call))
-        if key not in found.metadata:
+        found = await service.get_metadata(call.deps, call.caller, kept, path_id(call))
+        if key not in found:
             raise NotFound("metadata key", key)
-        return Reply({"meta": {key: found.metadata[key]}})
+        return Reply({"meta": {key: found[key]}})
 
     async def put_meta(call: Call) -> Reply:
         given = _one_key(call)
-        await kept.change(call.deps, call.caller, path_id(call), given, replace=False)
+        await change(call, given, replace=False)
         return Reply({"meta": given})
 
     async def delete_meta(call: Call) -> Reply:
-        await kept.delete(call.deps, call.caller, path_id(call), call.path["key"])
+        await service.delete_metadata(call.deps, call.caller, kept, path_id(call), call.path["key"])
         return Reply()
 
-    every = f"{{project_id}}/{kept.kind}s/{{{kept.kind}_id}}/metadata"
+    every = f"{{project_id}}/{kind}s/{{{kind}_id}}/metadata"
     one = every + "/{key}"
-    of = f"of a {kept.kind}"
-    delete = f"volume:delete_{kept.kind}_metadata"
-    show = partial(Route, "GET", policy=f"volume:get_{kept.kind}_metadata", tag=tag)
-    write = partial(Route, policy=f"volume:update_{kept.kind}_metadata", tag=tag)
+    of = f"of a {kind}"
+    delete = f"volume:delete_{kind}_metadata"
+    show = partial(Route, "GET", policy=f"volume:get_{kind}_metadata", tag=tag)
+    write = partial(Route, policy=f"volume:update_{kind}_metadata", tag=tag)
     many: dict[str, Any] = {"body": MetadataBody, "reply": MetadataBody}
     return [
         show(every, get_metadata, 200, f"Show the metadata {of}", reply=MetadataBody),

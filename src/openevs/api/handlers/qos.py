@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from openevs.api.call import Call, Reply, Route
 from openevs.api.wire.bodies import flag, json_object
-from openevs.api.wire.lists import Listing, list_query, page_links
+from openevs.api.wire.lists import Listing, list_query, page_reply
 from openevs.domain.errors import InvalidInput
 from openevs.domain.qos import QosSpecs
 from openevs.service import qos as service
@@ -46,11 +46,7 @@ async def list_qos(call: Call) -> Reply:
     """List the specs."""
     query = list_query(call, QOS_LIST)
     rows = await service.list_qos(call.deps, query.page)
-    body: dict[str, Any] = {"qos_specs": [_view(row) for row in rows]}
-    links = page_links(call, query, [row.id for row in rows], None)
-    if links:
-        body["qos_specs_links"] = links
-    return Reply(body)
+    return page_reply(call, query, "qos_specs", [_view(row) for row in rows], None)
 
 
 async def post_qos(call: Call) -> Reply:

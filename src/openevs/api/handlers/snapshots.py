@@ -1,13 +1,12 @@
 """Native snapshots, v2 and v3 (spec 2.1.1)."""
 
 from functools import partial
-from typing import Any
 
 from msgspec import UNSET, UnsetType
 
 from openevs.api.call import Call, Reply, Route
 from openevs.api.wire.bodies import flag, parse
-from openevs.api.wire.lists import SNAPSHOT_LIST, list_query, page_links
+from openevs.api.wire.lists import SNAPSHOT_LIST, list_query, page_reply
 from openevs.api.wire.snapshot_replies import SnapshotDetails, SnapshotMade, SnapshotShown, SnapshotSummaries
 from openevs.api.wire.snapshots import SnapshotCreate, SnapshotUpdate, native_detail, snapshot_view
 from openevs.domain.errors import InvalidInput, NotFound
@@ -83,13 +82,7 @@ async def _list(call: Call, *, detail: bool) -> Reply:
     query = list_query(call, SNAPSHOT_LIST)
     rows, count = await service.list_snapshots(call.deps, call.caller, query)
     views = [native_detail(call, row) if detail else snapshot_view(row) for row in rows]
-    body: dict[str, Any] = {"snapshots": views}
-    links = page_links(call, query, [row.id for row in rows], count)
-    if links:
-        body["snapshots_links"] = links
-    if count is not None:
-        body["count"] = count
-    return Reply(body)
+    return page_reply(call, query, "snapshots", views, count)
 
 
 async def get_snapshot(call: Call) -> Reply:

@@ -1,11 +1,11 @@
 """Transfers of volumes: `os-volume-transfer`, and `volume-transfers`, whose create has `no_snapshots` (3.55)."""
 
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from openevs.api.call import Call, Handler, Reply, Route
 from openevs.api.wire.bodies import flag, parse
-from openevs.api.wire.lists import list_query, page_links
+from openevs.api.wire.lists import list_query, page_reply
 from openevs.api.wire.transfers import (
     TRANSFER_LIST,
     AcceptTransfer,
@@ -69,13 +69,7 @@ async def _list(call: Call, *, detailed: bool) -> Reply:
         query = query._replace(page=query.page._replace(sort=(("created_at", "asc"),)))
     rows, count = await service.list_transfers(call.deps, call.caller, query)
     view = transfer_detail if detailed else transfer_summary
-    body: dict[str, Any] = {"transfers": [view(call, row) for row in rows]}
-    links = page_links(call, query, [row.id for row in rows], count)
-    if links:
-        body["transfers_links"] = links
-    if count is not None:
-        body["count"] = count
-    return Reply(body)
+    return page_reply(call, query, "transfers", [view(call, row) for row in rows], count)
 
 
 async def get_transfer(call: Call) -> Reply:

@@ -1,9 +1,6 @@
 """The metadata of native volumes, v2 and v3 (spec 4.1)."""
 
-from openevs.api.handlers.metadata import Kept, metadata_routes
-from openevs.service import volumes as service
+from openevs.api.handlers.metadata import metadata_routes
+from openevs.service.metadata import OF_VOLUMES
 
-ROUTES = metadata_routes(
-    Kept("volume", service.get_volume, service.change_volume_metadata, service.delete_volume_metadata),
-    tag="Volumes",
-)
+ROUTES = metadata_routes("volume", OF_VOLUMES, tag="Volumes")

@@ -7,7 +7,7 @@ from msgspec import UNSET, UnsetType
 from openevs.api.call import Call, Reply, Route
 from openevs.api.policy import allowed
 from openevs.api.wire.bodies import flag, parse
-from openevs.api.wire.lists import list_query, page_links
+from openevs.api.wire.lists import list_query, page_reply
 from openevs.api.wire.volumes import (
     VOLUME_LIST,
     VolumeCreate,
@@ -20,7 +20,6 @@ from openevs.api.wire.volumes import (
 from openevs.domain.errors import Forbidden, InvalidInput, NotFound
 from openevs.service import restoring
 from openevs.service import volumes as service
-from openevs.service.queries import ListQuery
 from openevs.service.volumes import NewVolume
 
 SCHEDULER_HINTS: Final = frozenset({"OS-SCH-HNT:scheduler_hints", "scheduler_hints"})
@@ -94,24 +93,15 @@ async def list_volumes(call: Call) -> Reply:
     """List volumes."""
     query = list_query(call, VOLUME_LIST)
     rows, count = await service.list_volumes(call.deps, call.caller, query)
-    return _page(call, query, [volume_summary(call, row) for row in rows], count)
+    return page_reply(call, query, "volumes", [volume_summary(call, row) for row in rows], count)
 
 
 async def list_volumes_detail(call: Call) -> Reply:
     """List volumes with all their fields."""
     query = list_query(call, VOLUME_LIST)
     rows, attachments, count = await service.list_volumes_detail(call.deps, call.caller, query)
-    return _page(call, query, [volume_detail(call, row, attachments.get(row.id, ())) for row in rows], count)
-
-
-def _page(call: Call, query: ListQuery, views: list[dict[str, Any]], count: int | None) -> Reply:
-    body: dict[str, Any] = {"volumes": views}
-    links = page_links(call, query, [view["id"] for view in views], count)
-    if links:
-        body["volumes_links"] = links
-    if count is not None:
-        body["count"] = count
-    return Reply(body)
+    views = [volume_detail(call, row, attachments.get(row.id, ())) for row in rows]
+    return page_reply(call, query, "volumes", views, count)
 
 
 async def summarize_volumes(call: Call) -> Reply:

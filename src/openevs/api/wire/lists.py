@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
-from openevs.api.call import Call
+from openevs.api.call import Call, Reply
 from openevs.api.wire.bodies import flag
 from openevs.api.wire.times import parse_time
 from openevs.domain.errors import InvalidInput
@@ -195,6 +195,25 @@ def _sort(call: Call, listing: Listing) -> tuple[tuple[str, Direction], ...]:
             raise InvalidInput("sort_dir", f"{direction[:32]!r} is neither asc nor desc.", "EVS.1040")
         wanted.append((listing.sort_keys[key], "asc" if direction == "asc" else "desc"))
     return tuple(wanted)
+
+
+def page_reply(
+    call: Call,
+    query: ListQuery,
+    name: str,
+    views: Sequence[Mapping[str, Any]],
+    count: int | None,
+    path: str | None = None,
+) -> Reply:
+    """Answer with one page: the views under `name`, links to the next page if there may be one, the count if there is.
+    For `path` see `page_links`."""
+    body: dict[str, Any] = {name: views}
+    links = page_links(call, query, [view["id"] for view in views], count, path)
+    if links:
+        body[f"{name}_links"] = links
+    if count is not None:
+        body["count"] = count
+    return Reply(body)
 
 
 def page_links(
