@@ -184,6 +184,17 @@ def test_a_type_that_asks_for_what_no_backend_has(tmp_path: Path) -> None:
     at_work(tmp_path, work)
 
 
+def test_what_others_than_administrators_ask_of_is_public_has_no_effect(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client, admin: Client) -> None:
+        await make_type(admin, "hidden", **{"os-volume-type-access:is_public": False})
+        every = await ok(client, "GET", TYPES)
+        assert "layers" in {one["name"] for one in every["volume_types"]}
+        for value in ("None", "true", "false"):
+            assert await ok(client, "GET", f"{TYPES}?is_public={value}") == every
+
+    at_work(tmp_path, work)
+
+
 def test_an_encrypted_type_is_a_note_and_makes_no_plain_volume(tmp_path: Path) -> None:
     async def work(run: Running, client: Client, admin: Client) -> None:
         made = await make_type(admin, "sealed")
@@ -200,8 +211,14 @@ def test_an_encrypted_type_is_a_note_and_makes_no_plain_volume(tmp_path: Path) -
         await ok(admin, "PUT", one, {"encryption": {"key_size": 128}})
         assert await ok(admin, "GET", f"{path}/key_size") == {"key_size": 128}
         assert (await refused(admin, "PUT", one, {"encryption": {"control_location": "nowhere"}}))[0] == 400
-        await ok(admin, "DELETE", one, status=202)
+        for size in ("many", "9" * 5000):
+            assert (await refused(admin, "PUT", one, {"encryption": {"key_size": size}}))[0] == 400
+        # A type has one, and python-cinderclient names it so.
+        await ok(admin, "PUT", f"{path}/provider", {"encryption": {"cipher": "other"}})
+        await ok(admin, "DELETE", f"{path}/provider", status=202)
         assert await ok(admin, "GET", path) == {}
+        assert (await refused(admin, "DELETE", one))[0] == 404
+        assert (await refused(admin, "PUT", one, {"encryption": {"key_size": 128}}))[0] == 404
 
     at_work(tmp_path, work)
 

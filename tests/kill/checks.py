@@ -165,8 +165,8 @@ async def _detach(client: HttpClient, volume_id: str, attachment_ids: list[str])
 
 
 def check_quota(folder: Path, volumes: Rows, snapshots: Rows) -> list[str]:
-    """Usage is what a recount of the lists gives."""
-    counted: Counter[str] = Counter()
+    """Usage is what a recount of the lists gives, in total and, for volumes, by type."""
+    counted: Counter[str] = Counter(f"volumes_{row['volume_type']}" for row in volumes.values())
     for name, rows in (("volumes", volumes), ("snapshots", snapshots)):
         for row in rows.values():
             counted[name] += 1
@@ -175,9 +175,13 @@ def check_quota(folder: Path, volumes: Rows, snapshots: Rows) -> list[str]:
         recorded = dict(
             database.execute("SELECT resource, in_use FROM quota_usage WHERE resource NOT LIKE '%#_%' ESCAPE '#'")
         )
+        recorded |= database.execute(
+            "SELECT resource, in_use FROM quota_usage WHERE resource LIKE 'volumes#_%' ESCAPE '#'"
+        )
+    by_type = {name for name in (*recorded, *counted) if name.startswith("volumes_")}
     return [
         f"quota: {recorded.get(name, 0)} {name} are recorded, {counted[name]} are there"
-        for name in ("volumes", "snapshots", "gigabytes")
+        for name in ("volumes", "snapshots", "gigabytes", *sorted(by_type))
         if recorded.get(name, 0) != counted[name]
     ]
 

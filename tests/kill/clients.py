@@ -60,6 +60,7 @@ class Client(Protocol):
     async def attach(self, volume_id: str) -> Answer: ...
     async def detach(self, volume_id: str, attachment_id: str) -> Answer: ...
     async def transfer(self, volume_id: str, *, accept: bool) -> Answer: ...
+    async def retype(self, volume_id: str, new_type: str) -> Answer: ...
 
 
 Sent = Callable[[], None]
@@ -162,6 +163,10 @@ class HttpClient:
             return await self.call("POST", f"{one}/accept", {"accept": {"auth_key": made.body["auth_key"]}})
         return await self.call("DELETE", one)
 
+    async def retype(self, volume_id: str, new_type: str) -> Answer:
+        body = {"os-retype": {"new_type": new_type, "migration_policy": "never"}}
+        return await self.call("POST", f"volumes/{volume_id}/action", body)
+
 
 class CinderClient:
     """python-cinderclient, as a script would use it: actions to attach, `revert` to put back."""
@@ -242,6 +247,9 @@ class CinderClient:
         if accept:
             return await self._do(lambda: self._api.transfers.accept(made.body.id, made.body.auth_key))
         return await self._do(lambda: self._api.transfers.delete(made.body.id))
+
+    async def retype(self, volume_id: str, new_type: str) -> Answer:
+        return await self._do(lambda: self._api.volumes.retype(volume_id, new_type, "never"))
 
 
 @dataclass(frozen=True)

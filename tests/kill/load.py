@@ -19,6 +19,8 @@ T = TypeVar("T")
 MOST_VOLUMES: Final = 8
 MOST_SNAPSHOTS: Final = 14
 LARGEST_GIB: Final = 4
+TYPES: Final = ("layers", "SSD", "SAS")
+"""Types between which volumes change; every installation has them."""
 _PAUSE_SECONDS: Final = 0.03
 _WATCH_SECONDS: Final = 0.1
 
@@ -70,6 +72,7 @@ class Load:
             "extend": (3, self._extend),
             "put back": (5, self._put_back),
             "transfer": (3, self._transfer),
+            "retype": (4, self._retype),
             "delete snapshot": (6, self._delete_snapshot),
             "delete volume": (4, self._delete_volume),
         }
@@ -209,6 +212,15 @@ class Load:
         with volume.kept():
             answer = await client.transfer(str(volume.id), accept=self._rng.random() < 0.5)
         self.tally.count("transfer", answer)
+
+    async def _retype(self, client: Client) -> None:
+        """Ask for a type, which may be the one it has: the bytes are what they were, attached or not."""
+        volume = self._pick([one for one in self.world.live_volumes() if not one.busy])
+        if volume is None:
+            return
+        with volume.kept():
+            answer = await client.retype(str(volume.id), self._rng.choice(TYPES))
+        self.tally.count("retype", answer)
 
     # Attachments
 

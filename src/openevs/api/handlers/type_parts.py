@@ -147,7 +147,7 @@ async def _note_encryption(call: Call, body: Encryption, encryption_id: str | No
         raise InvalidInput("control_location", "it must be front-end or back-end.")
     size = given.get("key_size")
     if size is not None:
-        if not str(size).isascii() or not str(size).isdigit():
+        if not str(size).isascii() or not str(size).isdigit() or len(str(size)) > _KEY_SIZE_DIGITS:
             raise InvalidInput("key_size", f"{str(size)[:32]!r} is not a number of bits.")
         given["key_size"] = int(size)
     type_id = call.path["type_id"]
@@ -157,7 +157,7 @@ async def _note_encryption(call: Call, body: Encryption, encryption_id: str | No
 
 async def delete_encryption(call: Call) -> Reply:
     """Forget how volumes of a type are to be encrypted."""
-    await service.delete_encryption(call.deps, call.path["type_id"], call.path["encryption_id"])
+    await service.delete_encryption(call.deps, call.path["type_id"])
     return Reply()
 
 
@@ -195,6 +195,7 @@ async def delete_default(call: Call) -> Reply:
 
 _ONE: Final = "{project_id}/types/{type_id}"
 _SPEC: Final = _ONE + "/extra_specs/{key}"
+_KEY_SIZE_DIGITS: Final = 9
 _ENCRYPTION: Final = _ONE + "/encryption/{encryption_id}"
 _DEFAULT: Final = "/v3/default-types/{of_project_id}"
 _RULES: Final = "volume_extension:"
