@@ -196,6 +196,11 @@ def test_a_type_chooses_among_backends(tmp_path: Path) -> None:
             volume = await client.volume(volume_type=volume_type)
             shown = (await admin.get(f"/v3/{{p}}/volumes/{volume['id']}"))["volume"]
             assert shown["os-vol-host-attr:host"] == host
+        for volume_type, host in hosts.items():
+            pools = await admin.get(f"/v3/{{p}}/scheduler-stats/get_pools?volume_type={volume_type}")
+            assert pools["pools"] == [{"name": host}]
+        unknown = await admin.call("GET", "/v3/{p}/scheduler-stats/get_pools?volume_type=none")
+        assert fault(unknown) == (404, "itemNotFound")
         uses = (await admin.get("/v3/{p}/os-hosts/openevs@big"))["host"]
         assert [use["resource"]["volume_count"] for use in uses] == ["1", "1"]
 

@@ -110,6 +110,9 @@ def test_what_is_another_projects_does_not_exist(tmp_path: Path) -> None:
             offered = {"transfer": {"volume_id": (await owner.volume())["id"]}}
             made = await owner.call("POST", "/v3/{p}/volume-transfers", offered)
             things["transfer_id"] = made.json()["transfer"]["id"]
+            made = await owner.call("POST", "/v3/{p}/backups", {"backup": {"volume_id": volume["id"]}})
+            things["backup_id"] = made.json()["backup"]["id"]
+            await owner.until("backup", things["backup_id"], "available")
             tried = 0
             for route in OURS:
                 for path, _ in paths(route):

@@ -6,11 +6,13 @@ import sqlalchemy as sa
 
 from openevs.domain.backends import HOST, VOLUME, Part, all_parts, backend_host
 from openevs.domain.errors import InUse, InvalidInput, NotFound
-from openevs.domain.model import Volume
+from openevs.domain.model import Caller, Volume
 from openevs.service.deps import Deps
+from openevs.service.placing import fitting
 from openevs.store import parts as store
 from openevs.store.database import Tx
 from openevs.store.tables import snapshot, volume
+from openevs.store.types import find_type_named
 
 
 class Use(NamedTuple):
@@ -61,6 +63,11 @@ async def freeze_host(deps: Deps, host: str | None, *, frozen: bool) -> None:
         await change_part(deps, host or "", VOLUME, frozen=frozen)
     except NotFound:
         raise InvalidInput("host", f"there is no {VOLUME} on host {(host or '')[:64]!r}.") from None
+
+
+async def backends_of_type(deps: Deps, caller: Caller, volume_type: str) -> tuple[str, ...]:
+    """Return the backends on which volumes of a type, by name or id, may be. Raises NotFound."""
+    return fitting(deps, await deps.db.read(find_type_named, volume_type, caller.scope))
 
 
 def check_thawed(tx: Tx, deps: Deps, volume: Volume) -> None:

@@ -30,25 +30,28 @@ def no_backend(deps: Deps, volume_type: VolumeType) -> str | None:
     return None
 
 
-def place(tx: Tx, deps: Deps, volume_type: VolumeType, now_on: str | None = None) -> tuple[str, str | None]:
-    """Return the backend for a volume of this type and, as a sentence, why it cannot be there after all. One that is
-    on a backend already (`now_on`) stays there if that fits."""
+def fitting(deps: Deps, volume_type: VolumeType) -> tuple[str, ...]:
+    """Return the backends that a type may be on; none if it asks for what none has."""
+    if no_backend(deps, volume_type) is not None:
+        return ()
     specs = volume_type.extra_specs
     wanted = specs.get(_NAME, specs.get(f"capabilities:{_NAME}"))
     if wanted in deps.backends:
-        fitting: tuple[str, ...] = (str(wanted),)
-    else:
-        # The default type names the engine, whatever its backends are called.
-        fitting = deps.backends[:1] if wanted == deps.volume_type else deps.backends
-    if now_on in fitting:
-        fitting = (now_on,)
-    why = no_backend(deps, volume_type)
-    if why is not None:
-        return fitting[0], why
-    if now_on in fitting:
-        return fitting[0], None
+        return (str(wanted),)
+    # The default type names the engine, whatever its backends are called.
+    return deps.backends[:1] if wanted == deps.volume_type else deps.backends
+
+
+def place(tx: Tx, deps: Deps, volume_type: VolumeType, now_on: str | None = None) -> tuple[str, str | None]:
+    """Return the backend for a volume of this type and, as a sentence, why it cannot be there after all. One that is
+    on a backend already (`now_on`) stays there if that fits."""
+    found = fitting(deps, volume_type)
+    if not found:
+        return deps.backends[0], no_backend(deps, volume_type)
+    if now_on in found:
+        return now_on, None
     off = {part.host for part in known_parts(tx).values() if part.binary == VOLUME and (part.disabled or part.frozen)}
-    for backend in fitting:
+    for backend in found:
         if backend_host(backend) not in off:
             return backend, None
-    return fitting[0], f"No valid backend was found: {' and '.join(fitting)} is disabled or frozen by an operator."
+    return found[0], f"No valid backend was found: {' and '.join(found)} is disabled or frozen by an operator."

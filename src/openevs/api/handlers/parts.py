@@ -30,6 +30,7 @@ from openevs.domain.rules import check_text
 from openevs.service import parts as service
 
 _POOL_FILTERS_SINCE: Final = 28
+_POOL_TYPES_SINCE: Final = 35
 _LOG_BINARIES: Final = frozenset({"", "*", API, SCHEDULER, VOLUME, BACKUP})
 
 
@@ -148,6 +149,10 @@ async def get_pools(call: Call) -> Reply:
     detailed = flag("detail", call.query.get("detail", "false"))
     wanted = call.query.get("name") if call.at_least(_POOL_FILTERS_SINCE) else None
     backends = [name for name in call.deps.backends if wanted in (None, pool_name(name), backend_host(name))]
+    volume_type = call.query.get("volume_type") if call.at_least(_POOL_TYPES_SINCE) else None
+    if volume_type is not None:
+        kept = await service.backends_of_type(call.deps, call.caller, volume_type)
+        backends = [name for name in backends if name in kept]
     return Reply({"pools": [pool_view(call.deps, name, detailed=detailed) for name in backends]})
 
 

@@ -5,9 +5,11 @@ from typing import Any, Final
 
 from openevs.api.call import Call, Reply, Route
 from openevs.api.wire.attachments import ATTACHMENT_LIST
+from openevs.api.wire.backups import BACKUP_LIST
 from openevs.api.wire.lists import SNAPSHOT_LIST, Listing
 from openevs.api.wire.messages import MESSAGE_LIST
 from openevs.api.wire.transfers import TRANSFER_LIST
+from openevs.api.wire.types import TYPE_LIST
 from openevs.api.wire.volumes import VOLUME_LIST
 from openevs.domain.errors import NotFound
 
@@ -79,6 +81,8 @@ FILTERS: Final = {
     "attachment": ATTACHMENT_LIST,
     "message": MESSAGE_LIST,
     "transfer": TRANSFER_LIST,
+    "backup": BACKUP_LIST,
+    "volume_type": TYPE_LIST,
     "pool": Listing(filters={"name": "name", "volume_type": "volume_type"}),
 }
 """What each list can be filtered by: resource → list."""
