@@ -6,21 +6,36 @@ OPENEVS_RENDER_DOCS=1 writes them anew: after a change of the route table, run t
 import os
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from openevs.api import compatibility, error_docs, policy_docs
 from openevs.api.faults import EVS_CODES, FORBIDDEN_CODE
+from tests.tempest.expectations import NOT_YET, OURS, read_expected
+from tests.tempest.outcomes import area_of
 
 ROOT = Path(__file__).parents[2]
+
+
+def parity() -> list[compatibility.Parity]:
+    """Return what the list of Tempest's tests says, by area."""
+    tests = read_expected("preprovisioned").tests
+    marks = {area: [mark for name, mark in tests.items() if area_of(name) == area] for area in map(area_of, tests)}
+    return [
+        compatibility.Parity(
+            area, len(of) - of.count(OURS), len(of) - of.count(OURS) - of.count(NOT_YET), of.count(OURS)
+        )
+        for area, of in sorted(marks.items())
+    ]
 
 
 @pytest.mark.parametrize(
     ("name", "render"),
     [
         ("errors.md", error_docs.render_errors),
-        ("api-compatibility.md", compatibility.render_compatibility),
+        ("api-compatibility.md", partial(compatibility.render_compatibility, parity=parity())),
         ("policy.md", policy_docs.render_policy),
     ],
 )

@@ -7,7 +7,9 @@ to look for trouble. The requests are the same in every run.
 import asyncio
 import json
 import os
+import re
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,7 @@ import hypothesis
 import pytest
 import requests
 import schemathesis
+from hypothesis.stateful import run_state_machine_as_test
 from schemathesis.checks import not_a_server_error
 from schemathesis.core.failures import FailureGroup
 from schemathesis.specs.openapi.checks import (
@@ -39,6 +42,11 @@ CHECKS: list[Any] = [
     response_schema_conformance,
     negative_data_rejection,
 ]
+WALKS = int(os.environ.get("OPENEVS_OPENAPI_WALKS", "10"))
+"""How often the links of the description are followed, this many steps each time."""
+WALK_STEPS = 8
+UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+GUESSED = frozenset({"name", "description", "metadata", "snapshot_id", "source_volid"})
 TOLERANT = ("/cloud", "/os-vendor-", "/identity/", "/v2")
 """Where what is wrong in a body may be ignored: only Cinder's v3 refuses everything that it does not know."""
 
@@ -49,6 +57,7 @@ class Served:
 
     url: str
     headers: dict[str, str]
+    admin: dict[str, str]
     ids: dict[str, str]
 
 
@@ -75,7 +84,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
                 "key": "key",
                 "type_id": "default",
             }
-            found.append(Served(server.url_of(listener), {"X-Auth-Token": client.token}, ids))
+            admin = await run.client("admin", project=run.made.demo_project)
+            tokens = {"X-Auth-Token": client.token}, {"X-Auth-Token": admin.token}
+            found.append(Served(server.url_of(listener), *tokens, ids))
             ready.set()
             await asyncio.to_thread(ended.wait)
             stop.set()
@@ -137,6 +148,58 @@ def test_answers_are_as_described(served: Served) -> None:
             except (AssertionError, FailureGroup, BaseExceptionGroup) as error:
                 failures.append(f"{operation.method.upper()} {operation.path} ({mode.value}): {error}")
     assert not failures, f"{len(failures)} failures\n" + "\n\n".join(failures)[:20_000]
+
+
+def test_links_are_followed(served: Served) -> None:
+    """Walks from what one request has made to the next, along the links of the description: nothing breaks."""
+    described = requests.get(f"{served.url}/openapi.json", timeout=10).json()
+    for operations in described["paths"].values():
+        for one in operations.values():
+            del one["security"]
+    # Not identity's: it would delete the user that it walks as. Nor the second names of the same paths.
+    kept = {path: one for path, one in described["paths"].items() if re.match(r"/(v2|v3)/{project_id}/", path)}
+    schema = schemathesis.openapi.from_dict({**described, "paths": kept})
+    session = requests.Session()
+    asked: Counter[int] = Counter()
+
+    class Walk(schema.as_state_machine()):  # type: ignore[misc]  # made at run time
+        def before_call(self, case: Any) -> None:
+            make_likely(served, case)
+
+        def get_call_kwargs(self, case: Any) -> dict[str, Any]:
+            return {"base_url": served.url, "headers": served.admin, "session": session, "timeout": 30}
+
+        def validate_response(self, response: Any, case: Any, *_: Any, **__: Any) -> None:
+            asked[response.status_code] += 1
+            case.validate_response(response, checks=[not_a_server_error])
+
+    run_state_machine_as_test(
+        Walk,
+        settings=hypothesis.settings(
+            max_examples=WALKS,
+            stateful_step_count=WALK_STEPS,
+            derandomize=True,
+            database=None,
+            deadline=None,
+            suppress_health_check=list(hypothesis.HealthCheck),
+            phases=[hypothesis.Phase.generate],
+        ),
+    )
+    print(f"{asked.total()} requests: {dict(sorted(asked.items()))}")  # noqa: T201 - what was really asked
+    assert any(status < 300 for status in asked)
+
+
+def make_likely(served: Served, case: Any) -> None:
+    """Let more of what a walk asks be accepted, or it never gets anywhere: ids that are none become those of things
+    that are there, unless they would be deleted, and a new volume has only fields that cannot be guessed wrong."""
+    for name, value in case.path_parameters.items():
+        if name == "project_id" or (case.method != "DELETE" and name in served.ids and not UUID.fullmatch(str(value))):
+            case.path_parameters[name] = served.ids[name]
+    for name, inner in case.body.items() if isinstance(case.body, dict) else ():
+        if name == "volume" and case.method == "POST" and isinstance(inner, dict):
+            case.body[name] = {key: inner[key] for key in inner if key in GUESSED} | {"size": 1}
+        elif isinstance(inner, dict) and "volume_id" in inner and not UUID.fullmatch(str(inner["volume_id"])):
+            inner["volume_id"] = served.ids["volume_id"]
 
 
 def worth_asking(operation: Any) -> bool:

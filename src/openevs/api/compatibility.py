@@ -1,7 +1,7 @@
 """docs/api-compatibility.md: every call from the route table, and the choices where sources are silent or disagree."""
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
 
 from openevs.api.call import Route
 from openevs.api.policy import level_of
@@ -132,16 +132,45 @@ NOT_YET: Final = (
 )
 
 
-def render_compatibility(routes: Iterable[Route] = tuple(ROUTES)) -> str:
+class Parity(NamedTuple):
+    """What OpenStack's own tests say of one area."""
+
+    area: str
+    theirs: int
+    """How many tests pass with Cinder."""
+    here: int
+    """How many of those pass here."""
+    more: int
+    """How many pass here only."""
+
+
+PARITY_HEAD: Final = """## OpenStack's own tests
+
+`make parity` runs Tempest's volume tests and those of Cinder's plugin. Measured is what passes with Cinder itself, and
+of that what passes here; the lists are in `tests/tempest/expected`, whose heads say how Cinder was set up. A test on a
+list that does not pass fails the run.
+"""
+
+
+def render_parity(given: Sequence[Parity]) -> list[str]:
+    """Return the part of the document that says how many of OpenStack's own tests pass, by area."""
+    lines = [PARITY_HEAD, "| area | pass with Cinder | of these here | only here |", "|---|---|---|---|"]
+    sums = (sum(row.theirs for row in given), sum(row.here for row in given), sum(row.more for row in given))
+    rows = [*given, Parity("**all**", *sums)]
+    return [*lines, *(f"| {row.area} | {row.theirs} | {row.here} | {row.more} |" for row in rows), ""]
+
+
+def render_compatibility(routes: Iterable[Route] = tuple(ROUTES), parity: Sequence[Parity] = ()) -> str:
     """Return docs/api-compatibility.md."""
     parts = [_HEAD, "## Choices", "", "| question | what OpenEVS does |", "|---|---|"]
     parts += [f"| {question} | {answer} |" for question, answer in CHOICES]
     parts += ["", "## Not yet", "", "| what | answer |", "|---|---|"]
     parts += [f"| {what} | {answer} |" for what, answer in NOT_YET]
+    parts += ["", *render_parity(parity)] if parity else [""]
     by_tag: dict[str, list[Route]] = {}
     for route in routes:
         by_tag.setdefault(route.tag or "Other", []).append(route)
-    parts += ["", "## Calls", ""]
+    parts += ["## Calls", ""]
     for tag, group in sorted(by_tag.items()):
         parts += [f"### {tag}", "", "| call | versions | success | who | what |", "|---|---|---|---|---|"]
         parts += [_row(route) for route in group]

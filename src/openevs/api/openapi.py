@@ -9,6 +9,7 @@ import msgspec
 from openevs import __version__
 from openevs.api.call import Call, Family, Reply, Route
 from openevs.api.faults import FAULT_NAME, OTHER_FAULT
+from openevs.api.openapi_links import add_links
 from openevs.api.routes import paths
 from openevs.api.versions import HEADER, HIGHEST, LOWEST, as_text
 
@@ -110,6 +111,7 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
             operation = _operation(route, path, api, known)
             operation["operationId"] = _unique(f"{api or 'root'}_{route.handler.__name__}", taken)
             described.setdefault(path, {})[route.method.lower()] = operation
+    add_links(described)
     return {
         "openapi": "3.1.0",
         "info": {
