@@ -35,9 +35,11 @@ def measure(rig: Rig) -> list[Row]:
     prepared: list[Floor] = []
     inside: list[float] = []
     outside: list[float] = []
+    bare: list[float] = []
     with running(rig.folder / "live") as service:
         for block in range(BLOCKS):
-            windows, requests, found = _block(rig, service, block)
+            windows, requests, found, felt = _block(rig, service, block)
+            bare += felt
             floors += found[::2]
             prepared += found[1::2]
             for window in windows:
@@ -68,6 +70,7 @@ def measure(rig: Rig) -> list[Row]:
             "its worst in as long a window without a snapshot, with as many other requests",
             Samples(tuple(outside), "ms"),
             2.0,
+            notes=(f"in as long a window from the floor's own work on: {Samples(tuple(bare), 'ms').spread()}",),
         ),
     ]
 
@@ -78,9 +81,12 @@ def _parts(floors: list[Floor]) -> tuple[str, ...]:
     return tuple(f"floor, {name}: {milliseconds(values).spread()}" for name, values in parts)
 
 
-def _block(rig: Rig, service: Running, block: int) -> tuple[list[Window], list[Request], list[Floor]]:
-    """Use one volume of the service's and one of the floor's in turns; only one of them is written to at a time."""
-    windows, floors = [], []
+def _block(rig: Rig, service: Running, block: int) -> tuple[list[Window], list[Request], list[Floor], list[float]]:
+    """Use one volume of the service's and one of the floor's in turns; only one of them is written to at a time.
+    Return also what the floor's writer felt at worst, in windows as long as ours, when its overlay was prepared."""
+    windows: list[Window] = []
+    floors: list[Floor] = []
+    bare_windows: list[tuple[int, int]] = []
     with ExitStack() as stack:
         disk = attached_disk(service.api, 1)
         bare = stack.enter_context(FloorVolume(rig.folder / f"floor-{block}", 1))
@@ -97,10 +103,15 @@ def _block(rig: Rig, service: Running, block: int) -> tuple[list[Window], list[R
                 length = (available - asked) / 1e9
                 time.sleep(_SETTLE_SECONDS / 2)
             with _writing(theirs):
-                floors.append(bare.round(prepared=number % 2 == 1))
-        requests = ours.stop()
+                prepared = number % 2 == 1
+                floors.append(bare.round(prepared=prepared))
+                ended = time.monotonic_ns()
+                time.sleep(_SETTLE_SECONDS / 2)
+                began = ended - int(floors[-1].total * 1e9)
+                bare_windows += [(began, began + available - asked)] if prepared else []
+        requests, felt = ours.stop(), theirs.stop()
     service.api.detach(disk.volume_id, disk.attached)
-    return windows, requests, floors
+    return windows, requests, floors, [worst_ms(felt, *window) for window in bare_windows]
 
 
 @contextmanager
