@@ -146,7 +146,6 @@ ADMIN_REFUSED: list[tuple[str, Any, str]] = [
     ("os-migrate_volume", {"host": "openevs@layers#layers"}, "Invalid input for host:"),
     ("os-migrate_volume", {"cluster": "c"}, "Invalid input for host:"),
     ("os-migrate_volume_completion", {"new_volume": GONE}, "os-migrate_volume_completion is not supported"),
-    ("os-unmanage", {}, "os-unmanage is not supported"),
     ("os-reset_status", {}, "Invalid input for os-reset_status:"),
     ("os-reset_status", {"status": "happy"}, "Invalid input for status:"),
     ("os-reset_status", {"status": "deleting"}, "Invalid input for status:"),
