@@ -5,13 +5,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import backup, listing, live, memory, report, scaling, throughput
+from bench import backup, groups, listing, live, memory, report, scaling, throughput
 from bench.figures import HEADER, Row
 from bench.rig import Rig, folder_for
 from openevs.demo.table import render
 
 MEASUREMENTS: dict[str, Callable[[Rig], list[Row]]] = {
     "live": live.measure,
+    "groups": groups.measure,
     "sizes": scaling.measure_sizes,
     "snapshots": scaling.measure_snapshots,
     "pool": scaling.measure_pool,
