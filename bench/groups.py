@@ -81,4 +81,4 @@ async def _take(engine: LayersEngine, specs: Sequence[SnapshotSpec]) -> Snapshot
 async def _scatter(clients: Sequence[NbdClient], writes: int) -> None:
     for client in clients:
         for _ in range(writes):
-            await client.write(random.randrange(GIB // 4096) * 4096, b"\x5a" * 4096)
+            await client.write(random.randrange(GIB // 4096) * 4096, b"\x5a" * 4096)  # noqa: S311

@@ -98,7 +98,8 @@ def between_places(patch: pytest.MonkeyPatch, bench: Bench) -> None:
 
 def lose_commit(patch: pytest.MonkeyPatch, bench: Bench, after: int) -> None:
     """Let so many manifests be written by the engine that is to be lost."""
-    commit, mine, written = Core.commit, bench.core, []
+    commit, mine = Core.commit, bench.core
+    written: list[Any] = []
 
     async def lost(self: Core, volume: Any, **changes: Any) -> None:
         if self is mine and len(written) == after:
@@ -111,7 +112,7 @@ def lose_commit(patch: pytest.MonkeyPatch, bench: Bench, after: int) -> None:
 
 @pytest.mark.parametrize("daemon_too", [False, True], ids=["daemon_lives", "daemon_dies"])
 @pytest.mark.parametrize("lose", [before_record, before_cut, after_cut, before_placing, between_places])
-def test_a_group_that_was_lost_at_any_step_is_whole_or_absent(
+def test_a_group_that_was_lost_at_any_step_is_whole_or_absent(  # noqa: C901 - a story
     lose: Callable[[pytest.MonkeyPatch, Bench], None], daemon_too: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def test(bench: Bench) -> None:
