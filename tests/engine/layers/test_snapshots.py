@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from openevs.domain.ids import GIB, SnapshotId, VolumeId, new_uuid
-from openevs.engine.errors import EngineError, OutcomeUnknown, Stale
+from openevs.engine.errors import EngineError, OutcomeUnknown, Stale, Transient
 from openevs.engine.layers import heads, inside, serving
 from openevs.engine.layers.cut import cut
 from openevs.engine.nbd import NbdClient, NbdError
@@ -272,6 +272,64 @@ def test_clients_see_a_grown_size_once_none_is_left_that_saw_the_old(monkeypatch
         await client.close()
         await bench.engine.ensure_no_export(volume_id)
         assert await bench.engine.read(volume_id, 2 * GIB - BLOCK, BLOCK) == b"z" * BLOCK
+
+    on_bench(test)
+
+
+async def grow_under_a_client(bench: Bench) -> tuple[VolumeId, NbdClient]:
+    """Let a volume have a size that its client does not see, and a snapshot whose deletion takes a while."""
+    volume_id = await bench.volume()
+    client = await bench.connect(volume_id)
+    await client.write(0, b"a" * BLOCK)
+    first = await bench.snapshot(volume_id)
+    for at in range(16):
+        await client.write(at * (8 << 20), b"b" * (8 << 20))
+    await bench.snapshot(volume_id)
+    await bench.engine.ensure_volume_size(volume_id, 2 * GIB)
+    await bench.engine.ensure_no_snapshot(first)
+    return volume_id, client
+
+
+async def sees(bench: Bench, volume_id: VolumeId, size_bytes: int) -> bool:
+    async with await connected(bench, volume_id) as late:
+        return late.size_bytes == size_bytes
+
+
+def test_a_grown_size_is_shown_while_layers_are_merged(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(bench: Bench) -> None:
+        monkeypatch.setattr(serving, "_OUTGROWN_SECONDS", 0.02)
+        volume_id, client = await grow_under_a_client(bench)
+        merger = bench.engine._opened().merger
+        async with asyncio.timeout(10):
+            while merger._copy is None:  # noqa: ASYNC110 - a test
+                await asyncio.sleep(0.001)
+        await client.close()
+        await until(lambda: asyncio.sleep(0.01, not bench.state(volume_id).outgrown))
+        assert await sees(bench, volume_id, 2 * GIB)
+        await bench.engine.settle()
+        assert len(bench.layers()) <= 4, "the merge was made all the same"
+        assert await sees(bench, volume_id, 2 * GIB)
+
+    on_bench(test)
+
+
+def test_a_volume_that_has_lost_its_export_while_its_size_was_shown_is_given_it_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def test(bench: Bench) -> None:
+        monkeypatch.setattr(serving, "_OUTGROWN_SECONDS", 0.02)
+        volume_id, client = await grow_under_a_client(bench)
+        refusals = []
+
+        async def refused(*_: object) -> None:
+            refusals.append(1)
+            raise Transient("busy")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(inside.Inside, "export_anew", refused)
+            await client.close()
+            await until(lambda: asyncio.sleep(0.005, bool(refusals)))
+        assert await sees(bench, volume_id, 2 * GIB)
 
     on_bench(test)
 

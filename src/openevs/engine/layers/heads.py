@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -34,9 +34,10 @@ _LOOK_SECONDS: Final = 0.01
 class Heads:
     """Methods want `volume.lock` held."""
 
-    def __init__(self, core: Core, inside: Inside) -> None:
+    def __init__(self, core: Core, inside: Inside, release: Callable[[Volume], Awaitable[None]]) -> None:
         self._core = core
         self._inside = inside
+        self._release = release
         self._cut_at: dict[str, datetime] = {}
         """When a group's cut was made up for."""
 
@@ -148,6 +149,8 @@ class Heads:
         give_up = time.monotonic() + patience_seconds
         while volume.outgrown:
             if await self._inside.unexport_if_idle(volume, daemon):
+                # Only now: whoever is connected for long would else keep merges from ever being done.
+                await self._release(volume)
                 await self._inside.export_anew(volume, daemon)
                 volume.outgrown = False
             elif time.monotonic() > give_up:

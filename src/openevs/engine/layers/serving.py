@@ -26,6 +26,7 @@ from openevs.engine.layers.inside import Inside
 _log = structlog.get_logger()
 _JOB_POLL_SECONDS: Final = 0.002
 _LEAVING_SECONDS: Final = 0.5  # for which the daemon may still hold a client that has gone
+_RETRY_SECONDS: Final = 0.05  # before a volume that has lost its export is given it again
 _OUTGROWN_SECONDS: Final = 1.0  # between two looks whether the clients that see an old size have gone
 
 
@@ -43,7 +44,7 @@ class Serving:
         self._release = release
         """Ends the merges that touch a volume's layers; from `merge`, which in turn needs us."""
         self.inside = Inside(core)
-        self.heads = Heads(core, self.inside)
+        self.heads = Heads(core, self.inside, release)
 
     async def ensure_running(self, volume: Volume) -> Daemon:
         """Return the volume's daemon: running, connected, and with what the manifest says open."""
@@ -263,6 +264,8 @@ class Serving:
                 return
             try:
                 with translated():
+                    if volume.outgrown and volume.unsure:  # it may have no export: what was begun has failed
+                        await self.ensure_running(volume)
                     await self.write_facts(volume)
                     if not volume.unsure and self._is_open(volume, daemon):
                         if self._settings.spare and not export.read_only:
@@ -274,6 +277,8 @@ class Serving:
                         volume.later = asyncio.get_running_loop().call_later(_OUTGROWN_SECONDS, self.tidy, volume)
             except EngineError as error:  # each of these is done inline if it is missing
                 _log.warning("tidying_failed", volume_id=volume.manifest.volume_id, reason=error.reason)
+                if volume.outgrown and volume.unsure:
+                    volume.later = asyncio.get_running_loop().call_later(_RETRY_SECONDS, self.tidy, volume)
 
     async def _watch(self, volume: Volume, host: Host) -> None:
         """Start the daemon again when it dies, for as long as the volume is to be served."""
