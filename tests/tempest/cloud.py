@@ -33,7 +33,7 @@ class Cloud(NamedTuple):
     region: str = "RegionOne"
     backends: tuple[str, ...] = BACKENDS
     manage_volume_ref: tuple[str, str] = ("source-name", "volume-%s")
-    manage_snapshot_ref: tuple[str, str] = ("source-name", "_snapshot-%s")
+    manage_snapshot_ref: tuple[str, str] = ("source-name", "snapshot-%s")
 
 
 def cloud_of(service: Service) -> Cloud:

@@ -7,6 +7,7 @@ from typing import Final
 
 import yaml
 
+from openevs.domain.backends import PROTOCOL, VENDOR
 from tests.environments import site_packages
 from tests.tempest.cloud import Account, Cloud
 
@@ -83,6 +84,8 @@ def _sections(folder: Path, cloud: Cloud) -> dict[str, dict[str, str]]:
             "backend_names": ",".join(cloud.backends),
             "manage_volume_ref": ",".join(cloud.manage_volume_ref),
             "manage_snapshot_ref": ",".join(cloud.manage_snapshot_ref),
+            "storage_protocol": PROTOCOL,
+            "vendor_name": VENDOR,
             "build_timeout": "60",
         },
         "volume-feature-enabled": dict.fromkeys(
