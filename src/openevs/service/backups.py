@@ -145,7 +145,7 @@ def _insert(
 ) -> Backup:
     backup = Backup(
         id=backup_id,
-        project_id=volume.project_id,
+        project_id=caller.project_id,
         user_id=caller.user_id,
         volume_id=volume.id,
         snapshot_id=snapshot.id if new.snapshot_id is not None else None,
