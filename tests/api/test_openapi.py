@@ -45,6 +45,8 @@ CHECKS: list[Any] = [
 WALKS = int(os.environ.get("OPENEVS_OPENAPI_WALKS", "10"))
 """How often the links of the description are followed, this many steps each time."""
 WALK_STEPS = 8
+FIRST_WALK = int(os.environ.get("OPENEVS_OPENAPI_FIRST_WALK", "0"))
+"""Seed of the first; each further one has the next."""
 UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 GUESSED = frozenset({"name", "description", "metadata", "snapshot_id", "source_volid"})
 TOLERANT = ("/cloud", "/os-vendor-", "/identity/", "/v2")
@@ -173,18 +175,18 @@ def test_links_are_followed(served: Served) -> None:
             asked[response.status_code] += 1
             case.validate_response(response, checks=[not_a_server_error])
 
-    run_state_machine_as_test(
-        Walk,
-        settings=hypothesis.settings(
-            max_examples=WALKS,
-            stateful_step_count=WALK_STEPS,
-            derandomize=True,
-            database=None,
-            deadline=None,
-            suppress_health_check=list(hypothesis.HealthCheck),
-            phases=[hypothesis.Phase.generate],
-        ),
+    settings = hypothesis.settings(
+        max_examples=1,
+        stateful_step_count=WALK_STEPS,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(hypothesis.HealthCheck),
+        phases=[hypothesis.Phase.generate],
     )
+    for number in range(WALKS):
+        # Each by itself: what can be generated depends on what was answered before, which Hypothesis, comparing one
+        # walk with the next, takes for a mistake.
+        run_state_machine_as_test(hypothesis.seed(FIRST_WALK + number)(Walk), settings=settings)
     print(f"{asked.total()} requests: {dict(sorted(asked.items()))}")  # noqa: T201 - what was really asked
     assert any(status < 300 for status in asked)
 
