@@ -9,9 +9,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
+from openevs.domain.backup import TRANSITIONAL_BACKUP_STATUSES
 from openevs.domain.lifecycle import TRANSITIONAL_SNAPSHOT_STATUSES, TRANSITIONAL_VOLUME_STATUSES
 from openevs.engine.layers import manifest, qcow2
 from openevs.engine.layers.manifest import Manifest
+from tests.kill.backups import bases, list_backups
 from tests.kill.clients import HttpClient, uri_of
 from tests.kill.journal import Snap, Vol, World, close
 
@@ -48,6 +50,11 @@ async def is_quiet(client: HttpClient, folder: Path) -> list[str]:
         )
         for row in rows.values()
         if row["status"] in passing
+    ]
+    wrong += [
+        f"backup {row['id']} ({row['name']}) is {row['status']}"
+        for row in (await list_backups(client)).values()
+        if row["status"] in TRANSITIONAL_BACKUP_STATUSES
     ]
     return wrong + await asyncio.to_thread(_open_work, folder)
 
@@ -201,7 +208,8 @@ def check_pool(pool: Path, world: World, volumes: Rows, snapshots: Rows) -> list
     """On storage is what is listed, and no layer that nothing needs."""
     made = [manifest.read(path) for path in (pool / "volumes").glob("*.json")]
     wrong = _compare("volume", {one.volume_id for one in made}, set(volumes))
-    wrong += _compare("snapshot", {key for one in made for key in one.snapshots}, set(snapshots))
+    frozen = {key for one in made for key in one.snapshots}
+    wrong += _compare("snapshot", frozen - bases(_database(pool.parent)), set(snapshots))
     served = {str(one.volume_id) for one in made if one.export is not None}
     wrong += _compare("export of volume", served, {str(one.id) for one in world.volumes if one.uri})
     return wrong + _layers(pool / "layers", made)

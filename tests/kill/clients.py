@@ -61,6 +61,9 @@ class Client(Protocol):
     async def detach(self, volume_id: str, attachment_id: str) -> Answer: ...
     async def transfer(self, volume_id: str, *, accept: bool) -> Answer: ...
     async def retype(self, volume_id: str, new_type: str) -> Answer: ...
+    async def back_up(self, volume_id: str, name: str, *, incremental: bool) -> Answer: ...
+    async def restore(self, backup_id: str, name: str) -> Answer: ...
+    async def delete_backup(self, backup_id: str) -> Answer: ...
 
 
 Sent = Callable[[], None]
@@ -167,6 +170,18 @@ class HttpClient:
         body = {"os-retype": {"new_type": new_type, "migration_policy": "never"}}
         return await self.call("POST", f"volumes/{volume_id}/action", body)
 
+    async def back_up(self, volume_id: str, name: str, *, incremental: bool) -> Answer:
+        body = {"volume_id": volume_id, "name": name, "force": True, "incremental": incremental}
+        return _inner(await self.call("POST", "backups", {"backup": body}), "backup")
+
+    async def restore(self, backup_id: str, name: str) -> Answer:
+        """Restore into a new volume; the answer's body has its id."""
+        made = _inner(await self.call("POST", f"backups/{backup_id}/restore", {"restore": {"name": name}}), "restore")
+        return Answer(made.status, {"id": made.body["volume_id"]}) if made.accepted else made
+
+    async def delete_backup(self, backup_id: str) -> Answer:
+        return await self.call("DELETE", f"backups/{backup_id}")
+
 
 class CinderClient:
     """python-cinderclient, as a script would use it: actions to attach, `revert` to put back."""
@@ -250,6 +265,19 @@ class CinderClient:
 
     async def retype(self, volume_id: str, new_type: str) -> Answer:
         return await self._do(lambda: self._api.volumes.retype(volume_id, new_type, "never"))
+
+    async def back_up(self, volume_id: str, name: str, *, incremental: bool) -> Answer:
+        made = await self._do(
+            lambda: self._api.backups.create(volume_id, name=name, force=True, incremental=incremental)
+        )
+        return Answer(made.status, {"id": made.body.id}) if made.accepted else made
+
+    async def restore(self, backup_id: str, name: str) -> Answer:
+        made = await self._do(lambda: self._api.restores.restore(backup_id, name=name))
+        return Answer(made.status, {"id": made.body.volume_id}) if made.accepted else made
+
+    async def delete_backup(self, backup_id: str) -> Answer:
+        return await self._do(lambda: self._api.backups.delete(backup_id))
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,10 @@ class Snap:
     times_read: int = 0
 
 
+class Bak(Snap):
+    """A backup that was asked for. What it may hold is told as of a snapshot; its volume may go before it."""
+
+
 @dataclass(eq=False)
 class Vol:
     """A volume that was asked for."""
@@ -132,6 +136,7 @@ class World:
 
     volumes: list[Vol] = field(default_factory=list)
     snapshots: list[Snap] = field(default_factory=list)
+    backups: list[Bak] = field(default_factory=list)
     numbers: Numbers = field(default_factory=Numbers)
     _names: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
@@ -146,6 +151,10 @@ class World:
     def usable_snapshots(self) -> list[Snap]:
         """Return the live snapshots that have been seen to be available."""
         return [one for one in self.live_snapshots() if not one.open]
+
+    def live_backups(self) -> list[Bak]:
+        """Return the backups that are known to have been made, and not asked to go."""
+        return [one for one in self.backups if one.id and not one.delete_sent]
 
     def live_snapshots(self) -> list[Snap]:
         """Return the snapshots that are known to have been made, and not asked to go."""

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
+from tests.kill.backups import BackupLoad
 from tests.kill.clients import Answer, Client, HttpClient
 from tests.kill.journal import Slots, Snap, Vol, World, close, widened
 from tests.kill.writer import Writer
@@ -75,6 +76,7 @@ class Load:
             "retype": (4, self._retype),
             "delete snapshot": (6, self._delete_snapshot),
             "delete volume": (4, self._delete_volume),
+            **BackupLoad(world, tally.count, rng, MOST_VOLUMES).moves(),
         }
 
     def resume(self) -> None:
@@ -257,6 +259,7 @@ class Load:
             everything: dict[str, list[Vol | Snap]] = {
                 "volumes": [*self.world.volumes],
                 "snapshots": [*self.world.snapshots],
+                "backups": [*self.world.backups],
             }
             for kind, things in everything.items():
                 answer = await client.call("GET", f"{kind}/detail")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from tests.kill import checks
+from tests.kill.backups import check_vault, list_backups, settle_backups
 from tests.kill.clients import CinderClient, Client, HttpClient, Login
 from tests.kill.journal import World
 from tests.kill.load import Load, Tally
@@ -191,6 +192,7 @@ class _Run:
         wrong += await checks.settle_transfers(self.client)
         volumes, snapshots = await checks.list_all(self.client)
         wrong += checks.reconcile(self.world, volumes, snapshots)
+        wrong += settle_backups(self.world, await list_backups(self.client))
         if wrong:
             return wrong
         wrong += await checks.settle_attachments(self.client, self.world, volumes)
@@ -209,6 +211,8 @@ class _Run:
         folder = self.service.folder
         wrong = await asyncio.to_thread(checks.check_pool, folder / "pool", self.world, volumes, snapshots)
         wrong += await asyncio.to_thread(checks.check_quota, folder, volumes, snapshots)
+        backups = await list_backups(self.client)
+        wrong += await asyncio.to_thread(check_vault, folder / "backups", backups)
         shown = await self.client.call("GET", f"os-quota-sets/{self.client.project_id}?usage=True")
         if shown.status == 200:
             wrong += checks.check_shown_quota(shown.body["quota_set"], volumes, snapshots)
