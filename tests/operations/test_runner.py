@@ -212,9 +212,13 @@ BY_HAND: dict[str, tuple[Any, Any, Any]] = {
     "backup": (move_backup, reset_backup, Stage.backup),
 }
 WITH_STATUS = [
-    scenario for scenario in SCENARIOS if "connect" not in scenario.kind and scenario.kind != "limit_volumes"
+    scenario
+    for scenario in SCENARIOS
+    if not any(word in scenario.kind for word in ("connect", "manage", "group"))
+    and scenario.kind not in ("limit_volumes", "look_for_strays")
 ]
-"""Of connections it is the attachment's status that tells; and QoS specs have none."""
+"""Of connections it is the attachment's status that tells; QoS specs and the pool have none; and managing changes which
+rows there are, so that what was set by hand is that of another row, or of none."""
 
 
 # Statuses set by hand -------------------------------------------------------------------------------------------

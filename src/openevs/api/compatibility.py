@@ -125,7 +125,7 @@ Microversions {as_text(LOWEST)} to {as_text(HIGHEST)} on `/v3`. A native v3 path
 
 
 NOT_YET: Final = (
-    ("`backups`, `cloudbackups`, `os-backup-…`", "404; `backup_id` at volume creation is 400"),
+    ("`cloudbackups`, `os-backup-…`", "404; backups are Cinder's `backups`"),
     ("`groups`, `group_snapshots`, `group_types`, `consistencygroups`", "404"),
     ("`imageRef`, `os-reimage`, `os-volume_upload_image`", "400: there are no images"),
     ("v1 volumes and snapshots, v5 as a whole, tags, the recycle bin, transfers of Huawei's families", "404"),

@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -59,7 +60,8 @@ class Readers:
     def __init__(self, core: Core) -> None:
         self._core = core
         self._open: dict[LayerId, Reader] = {}
-        self._locks: dict[LayerId, asyncio.Lock] = {}
+        # A lock is there for as long as somebody holds it or waits for it.
+        self._locks: WeakValueDictionary[LayerId, asyncio.Lock] = WeakValueDictionary()
         self._sweeper: asyncio.Task[None] | None = None
         self.lost: set[LayerId] = set()
         """Layers that were written, and then could not be flushed; whoever wrote is to be told."""
@@ -78,7 +80,7 @@ class Readers:
     async def get(self, chain: tuple[LayerId, ...], *, writable: bool = False) -> Reader:
         """Return what shows the chain, its topmost layer first. It must be used (`using`) at once, and once."""
         top = chain[0]
-        async with self._locks.setdefault(top, asyncio.Lock()):
+        async with self._lock_of(top):
             reader = self._open.get(top)
             if reader is not None and not _serves(reader, chain, writable):
                 await self._close(top)
@@ -99,15 +101,18 @@ class Readers:
 
     async def drop(self, top: LayerId) -> None:
         """Close the reader of a layer that is about to be written or removed."""
-        if top in self._locks:
-            async with self._locks[top]:
-                try:
-                    await self._close(top)
-                except EngineError:
-                    self.lost.add(top)
-                    raise
-            if not self._locks[top].locked():
-                del self._locks[top]
+        async with self._lock_of(top):
+            try:
+                await self._close(top)
+            except EngineError:
+                self.lost.add(top)
+                raise
+
+    def _lock_of(self, top: LayerId) -> asyncio.Lock:
+        lock = self._locks.get(top)
+        if lock is None:
+            lock = self._locks[top] = asyncio.Lock()
+        return lock
 
     async def close(self) -> None:
         """Close all."""
@@ -133,7 +138,7 @@ class Readers:
             _log.error("writes_lost", layer=top, reason=error.reason)
 
     async def _make_room(self) -> None:
-        idle = [top for top, reader in self._open.items() if not reader.users and not self._locks[top].locked()]
+        idle = [top for top, reader in self._open.items() if not reader.users and not self._lock_of(top).locked()]
         idle.sort(key=lambda top: self._open[top].last_used)
         for top in idle[: max(0, len(self._open) - _READERS_MAX + 1)]:
             await self._close(top)
