@@ -107,6 +107,9 @@ class Api(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     client_token_hours: Annotated[
         float, Meta(gt=0, description="How long an X-Client-Token is remembered; the public cloud's 8 hours.")
     ] = 8.0
+    default_group_type: Annotated[
+        str, Meta(description="Name of the group type that `group_types/default` shows; empty: there is none.")
+    ] = ""
 
 
 class Engine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -12,7 +12,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from openevs.domain import backends, message, model, transfer
+from openevs.domain import backends, group, message, model, transfer
 from openevs.domain.backup import Backup
 from openevs.domain.qos import QosSpecs
 from openevs.store import schema, tables
@@ -28,6 +28,9 @@ RECORDS: dict[str, type[Any]] = {
     "attachment": model.Attachment,
     "volume_type": model.VolumeType,
     "operation": model.Operation,
+    "group_type": group.GroupType,
+    "volume_group": group.Group,
+    "group_snapshot": group.GroupSnapshot,
     "transfer": transfer.Transfer,
     "message": message.Message,
     "part": backends.Part,

@@ -100,6 +100,21 @@ CHOICES: Final = (
         ),
     ),
     (
+        "group snapshots",
+        (
+            "one instant for all volumes, in use or not, whatever the type says, if none in use is served apart; "
+            "a type with `consistent_group_snapshot_enabled` = `<is> True` has that or an error. A volume that is "
+            "connected joins a group of such a type only after it was detached (400)"
+        ),
+    ),
+    (
+        "groups",
+        (
+            "there, and changed, at once; a volume of no stated type has the project's default one; private group "
+            "types are an administrator's alone, since there is no call to share them"
+        ),
+    ),
+    (
         "`os-unmanage`, and what can be managed",
         (
             "a volume or snapshot that is unmanaged keeps its bytes in the pool, under the name `volume-<id>` or "
@@ -126,7 +141,7 @@ Microversions {as_text(LOWEST)} to {as_text(HIGHEST)} on `/v3`. A native v3 path
 
 NOT_YET: Final = (
     ("`cloudbackups`, `os-backup-…`", "404; backups are Cinder's `backups`"),
-    ("`groups`, `group_snapshots`, `group_types`, `consistencygroups`", "404"),
+    ("`consistencygroups`, `cgsnapshots` (deprecated; `groups` and `group_snapshots` are there)", "404"),
     ("`imageRef`, `os-reimage`, `os-volume_upload_image`", "400: there are no images"),
     ("v1 volumes and snapshots, v5 as a whole, tags, the recycle bin, transfers of Huawei's families", "404"),
 )

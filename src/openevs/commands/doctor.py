@@ -16,7 +16,11 @@ from openevs.compose import (
     utc_now,
 )
 from openevs.domain.ids import GIB
-from openevs.domain.lifecycle import TRANSITIONAL_SNAPSHOT_STATUSES, TRANSITIONAL_VOLUME_STATUSES
+from openevs.domain.lifecycle import (
+    TRANSITIONAL_GROUP_STATUSES,
+    TRANSITIONAL_SNAPSHOT_STATUSES,
+    TRANSITIONAL_VOLUME_STATUSES,
+)
 from openevs.engine.errors import EngineError
 from openevs.engine.port import Checks, Engine, Exports, Objects, SnapshotFacts, VolumeFacts
 from openevs.identity.bootstrap import Bootstrap, bootstrap
@@ -31,6 +35,14 @@ from openevs.store.installation import kept_pool
 from openevs.store.quotas import wrong_usage
 from openevs.store.schema import SchemaError, migrate
 from openevs.store.sweeping import finished_about, stored_rows, transitional_without_operation
+
+_TRANSITIONAL = (
+    ("volume", TRANSITIONAL_VOLUME_STATUSES, "os-reset_status"),
+    ("snapshot", TRANSITIONAL_SNAPSHOT_STATUSES, "os-reset_status"),
+    ("group", TRANSITIONAL_GROUP_STATUSES, "reset_status"),
+    ("group_snapshot", TRANSITIONAL_GROUP_STATUSES, "reset_status"),
+)
+"""Kind of resource, statuses that only an operation may leave it in, and the action that helps."""
 
 
 class CannotExamine(Exception):
@@ -118,9 +130,10 @@ def _compare(tx: Tx, pool_id: str, objects: Objects) -> list[Finding]:
     for (project_id, resource), (recorded, true) in wrong_usage(tx).items():
         text = f"{resource}: {recorded} is recorded, {true} is in use; the service corrects this by itself"
         found.append(Finding("usage", project_id, text))
-    for kind, statuses in (("volume", TRANSITIONAL_VOLUME_STATUSES), ("snapshot", TRANSITIONAL_SNAPSHOT_STATUSES)):
+    for kind, statuses, action in _TRANSITIONAL:
         for row_id, status in transitional_without_operation(tx, kind, statuses):
-            text = f"{kind} is {status}, but no operation is under way; os-reset_status gives it another status"
+            name = kind.replace("_", " ")
+            text = f"{name} is {status}, but no operation is under way; {action} gives it another status"
             found.append(Finding("stuck", row_id, text))
     return found
 

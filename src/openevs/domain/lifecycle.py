@@ -20,6 +20,9 @@ VOLUME_STATUSES: Final = frozenset(
 SNAPSHOT_STATUSES: Final = frozenset(
     "creating available backing-up deleting error error_deleting rollbacking restoring updating unmanaging".split()
 )
+GROUP_STATUSES: Final = frozenset("creating available updating deleting deleted in-use error error_deleting".split())
+GROUP_SNAPSHOT_STATUSES: Final = GROUP_STATUSES - {"in-use"}
+TRANSITIONAL_GROUP_STATUSES: Final = frozenset({"creating", "deleting"})
 TRANSITIONAL_VOLUME_STATUSES: Final = frozenset(
     "creating extending deleting rollbacking reverting retyping managing unmanaging backing-up restoring-backup".split()
 )
@@ -81,6 +84,11 @@ class VolumeMoves:
         "delete", "available error error_restoring error_extending error_managing error_rollbacking", "deleting"
     )
     force_delete: Final = Move("force-delete", VOLUME_STATUSES - {"deleting"}, "deleting")
+    delete_with_group: Final = _move(
+        "delete with its group",
+        "available error error_restoring error_extending error_managing error_rollbacking error_deleting",
+        "deleting",
+    )
     delete_failed: Final = _move("fail deleting", "deleting", "error_deleting")
     rollback: Final = _move("roll back", "available error_rollbacking", "rollbacking")
     rolled_back: Final = _move("finish rolling back", "rollbacking", "available")
@@ -130,6 +138,7 @@ class SnapshotMoves:
     delete: Final = _move("delete", "available error", "deleting")
     force_delete: Final = Move("force-delete", SNAPSHOT_STATUSES, "deleting")
     """Also one that is `deleting`, if no work stands behind that: a claim tells."""
+    delete_with_group: Final = _move("delete with its group snapshot", "available error error_deleting", "deleting")
     delete_failed: Final = _move("fail deleting", "deleting", "error_deleting")
     rollback: Final = _move("roll back to", "available", "rollbacking")
     rolled_back: Final = _move("finish rolling back to", "rollbacking", "available")
@@ -150,6 +159,35 @@ def rest(move: Move, attachments: Iterable[str]) -> Move:
     """Return the move that ends one attachment of a volume, to where the statuses of its remaining ones leave it."""
     left = set(attachments)
     return replace(move, to=next((volume for attachment, volume in _RESTS if attachment in left), "available"))
+
+
+class GroupMoves:
+    """Every change of a group's status."""
+
+    created: Final = _move("finish creating", "creating", "available")
+    create_failed: Final = _move("fail creating", "creating", "error")
+    delete: Final = _move("delete", "available error", "deleting")
+    delete_with_volumes: Final = Move("delete", GROUP_STATUSES - {"deleting"}, "deleting")
+    delete_failed: Final = _move("fail deleting", "deleting", "error_deleting")
+
+
+class GroupSnapshotMoves:
+    """Every change of a group snapshot's status."""
+
+    created: Final = _move("finish creating", "creating", "available")
+    create_failed: Final = _move("fail creating", "creating", "error")
+    delete: Final = _move("delete", "available error", "deleting")
+    delete_failed: Final = _move("fail deleting", "deleting", "error_deleting")
+
+
+def reset_group(status: str) -> Move:
+    """Return the administrator's move to any known status (`reset_status`)."""
+    return Move("reset the status of", GROUP_STATUSES, status)
+
+
+def reset_group_snapshot(status: str) -> Move:
+    """Return the administrator's move to any known status (`reset_status`)."""
+    return Move("reset the status of", GROUP_SNAPSHOT_STATUSES, status)
 
 
 def reset_volume(status: str) -> Move:

@@ -4,9 +4,13 @@ from collections.abc import Mapping
 
 from openevs.operations.connect_volume import CONNECT_VOLUME
 from openevs.operations.create_backup import CREATE_BACKUP
+from openevs.operations.create_group import CREATE_GROUP
+from openevs.operations.create_group_snapshot import CREATE_GROUP_SNAPSHOT
 from openevs.operations.create_snapshot import CREATE_SNAPSHOT
 from openevs.operations.create_volume import CREATE_VOLUME
 from openevs.operations.delete_backup import DELETE_BACKUP
+from openevs.operations.delete_group import DELETE_GROUP
+from openevs.operations.delete_group_snapshot import DELETE_GROUP_SNAPSHOT
 from openevs.operations.delete_snapshot import DELETE_SNAPSHOT
 from openevs.operations.delete_volume import DELETE_VOLUME
 from openevs.operations.disconnect_volume import DISCONNECT_VOLUME
@@ -31,6 +35,12 @@ KINDS: Mapping[str, Kind] = {
         CREATE_SNAPSHOT,
         CREATE_VOLUME,
         DELETE_BACKUP,
+        CREATE_GROUP,
+        CREATE_GROUP_SNAPSHOT,
+        CREATE_SNAPSHOT,
+        CREATE_VOLUME,
+        DELETE_GROUP,
+        DELETE_GROUP_SNAPSHOT,
         DELETE_SNAPSHOT,
         DELETE_VOLUME,
         DISCONNECT_VOLUME,

@@ -68,7 +68,8 @@ async def serve(engine: Engine, operation: Operation, facts: Facts) -> Facts:
         raise Unsupported("this engine cannot serve volumes to clients")
     volume_id = VolumeId(operation.resource_id)
     work = operation.input
-    spec = ExportSpec(volume_id, work["transport"], work["read_only"], Limits(**work.get("limits", {})))
+    limits, together = Limits(**work.get("limits", {})), work.get("together")
+    spec = ExportSpec(volume_id, work["transport"], work["read_only"], limits, together)
     try:
         served = await engine.ensure_export(spec)
     except Mismatch:

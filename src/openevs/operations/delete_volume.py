@@ -44,14 +44,19 @@ def succeed(tx: Tx, operation: Operation, facts: Facts, now: datetime) -> None:
     forget_bases(tx, operation.input.get("bases", ()))
     for snapshot_id in operation.input["snapshots"]:
         forget_snapshot(tx, snapshot_id)
-    if count_snapshots_of(tx, operation.resource_id) or attachments_of(tx, [operation.resource_id]):
+    forget_volume(tx, operation.resource_id, now)
+
+
+def forget_volume(tx: Tx, volume_id: str, now: datetime) -> None:
+    """Remove a volume's row and give its quota back, unless something has come to depend on the row."""
+    if count_snapshots_of(tx, volume_id) or attachments_of(tx, [volume_id]):
         # Made after an administrator had taken the volume out of `deleting` by hand: the row cannot go before them.
         reason = "Its bytes were deleted: its status had been set by hand while the deletion went on."
-        move_volume(tx, operation.resource_id, reset_volume("error"), now, also={"reason": reason})
+        move_volume(tx, volume_id, reset_volume("error"), now, also={"reason": reason})
         return
-    volume = find_volume(tx, operation.resource_id)
+    volume = find_volume(tx, volume_id)
     give_quota(tx, volume.project_id, volume_usage(volume.size_gib, volume.volume_type))
-    delete_volume_row(tx, operation.resource_id)
+    delete_volume_row(tx, volume_id)
 
 
 def fail(tx: Tx, operation: Operation, reason: str, now: datetime) -> None:

@@ -15,6 +15,8 @@ from openevs.domain.errors import WrongStatus
 from openevs.domain.lifecycle import Move
 from openevs.store.backups import move_backup, update_backup
 from openevs.store.database import Tx
+from openevs.store.group_snapshots import move_group_snapshot
+from openevs.store.groups import move_group
 from openevs.store.snapshots import move_snapshot, update_snapshot
 from openevs.store.volumes import move_volume, update_volume
 
@@ -57,3 +59,21 @@ def end_backup(
         log.warning("status_was_set_by_hand", backup_id=backup_id, found=error.found, action=move.action)
         if facts:
             update_backup(tx, backup_id, None, now, facts)
+
+
+def end_group(tx: Tx, group_id: str, move: Move, now: datetime, reason: str | None = None) -> None:
+    """Move a group (with the reason, if it has failed), unless its status was set by hand. Raises NotFound."""
+    try:
+        move_group(tx, group_id, move, now, also={"reason": reason})
+    except WrongStatus as error:
+        log.warning("status_was_set_by_hand", group_id=group_id, found=error.found, action=move.action)
+
+
+def end_group_snapshot(tx: Tx, group_snapshot_id: str, move: Move, now: datetime, reason: str | None = None) -> None:
+    """Move a group snapshot (with the reason, if it has failed), unless its status was set by hand. Raises NotFound."""
+    try:
+        move_group_snapshot(tx, group_snapshot_id, move, now, also={"reason": reason})
+    except WrongStatus as error:
+        log.warning(
+            "status_was_set_by_hand", group_snapshot_id=group_snapshot_id, found=error.found, action=move.action
+        )

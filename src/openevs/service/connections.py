@@ -133,6 +133,8 @@ def begin_connecting(
         "before": before,
         "complete": complete,
         **_told_limits(tx, deps, volume),
+        # Volumes of a group are served so that they can be frozen at one instant.
+        "together": volume.group_id,
     }
     return queue_volume_work(tx, deps, caller, "connect_volume", volume, work, deps.clock())
 

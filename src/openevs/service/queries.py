@@ -130,6 +130,31 @@ BACKUP_FILTERS: dict[str, Filter] = {
     **_TIMES,
 }
 
+GROUP_FILTERS: dict[str, Filter] = {
+    "id": _equal("id"),
+    "ids": _one_of("id"),
+    "name_like": _contains("name"),
+    **{
+        name: _equal(name)
+        for name in (
+            "name", "status", "description", "group_type_id", "availability_zone", "group_snapshot_id",
+            "source_group_id", "project_id", "user_id",
+        )
+    },
+    # A wish about the answer, which stands among the filters.
+    "list_volume": lambda table, value: sa.true(),
+}  # fmt: skip
+
+GROUP_SNAPSHOT_FILTERS: dict[str, Filter] = {
+    "id": _equal("id"),
+    "ids": _one_of("id"),
+    "name_like": _contains("name"),
+    **{
+        name: _equal(name)
+        for name in ("name", "status", "description", "group_id", "group_type_id", "project_id", "user_id")
+    },
+}
+
 TRANSFER_FILTERS: dict[str, Filter] = {
     "id": _equal("id"),
     "ids": _one_of("id"),

@@ -10,6 +10,7 @@ from openevs.domain.model import Caller, Operation, Volume
 from openevs.domain.quota import volume_usage
 from openevs.domain.rules import check_text
 from openevs.service.deps import Deps, accept
+from openevs.service.membership import check_joining
 from openevs.service.placing import place
 from openevs.service.types import type_for, wants_multiattach
 from openevs.service.volumes import NewVolume, check_size, queue_volume_work
@@ -70,9 +71,7 @@ def _new_volume(tx: Tx, deps: Deps, caller: Caller, backup: Backup, new: NewVolu
     backend, no_place = place(tx, deps, volume_type)
     if no_place is not None:
         raise InvalidInput("volume_type", no_place)
-    empty: dict[str, Any] = dict.fromkeys(
-        ("previous_status", "snapshot_id", "source_volid", "updated_at", "reason", "group_id")
-    )
+    empty: dict[str, Any] = dict.fromkeys(("previous_status", "snapshot_id", "source_volid", "updated_at", "reason"))
     volume = Volume(
         **empty,
         id=VolumeId(new_uuid()),
@@ -89,10 +88,13 @@ def _new_volume(tx: Tx, deps: Deps, caller: Caller, backup: Backup, new: NewVolu
         multiattach=wants_multiattach(volume_type),
         metadata={**backup.volume_metadata, **{key: str(value) for key, value in new.metadata.items()}},
         created_at=deps.clock(),
+        group_id=new.group_id,
         image_metadata={},
         type_id=volume_type.id,
         backend=backend,
     )
+    if new.group_id is not None:
+        check_joining(tx, caller, new.group_id, volume)
     take_quota(tx, caller.project_id, volume_usage(size_gib, volume_type.name), deps.quota_defaults, size_gib)
     return volumes.insert_volume(tx, volume)
 

@@ -13,7 +13,7 @@ import structlog
 from openevs.domain.errors import Conflict, InUse, InvalidInput
 from openevs.domain.ids import SnapshotId, new_uuid
 from openevs.domain.lifecycle import SERVICE_UPDATES, SNAPSHOT_STATUSES, SnapshotMoves, reset_snapshot
-from openevs.domain.model import Caller, Operation, Snapshot
+from openevs.domain.model import Caller, Operation, Snapshot, Volume
 from openevs.domain.quota import snapshot_usage
 from openevs.domain.rules import (
     BACKUP_SNAPSHOT_PREFIX,
@@ -68,6 +68,21 @@ def _accept_snapshot(tx: Tx, deps: Deps, caller: Caller, new: NewSnapshot) -> tu
     now = deps.clock()
     volume = hold_volume(tx, new.volume_id, SNAPSHOTTABLE[new.force], "snapshot", caller.project_id)
     check_thawed(tx, deps, volume)
+    snapshot = add_snapshot(tx, deps, caller, volume, new, now)
+    work = {"volume_id": volume.id, "name": new.name or ""}
+    return snapshot, _queue(tx, deps, caller, "create_snapshot", snapshot, work, now)
+
+
+def add_snapshot(
+    tx: Tx,
+    deps: Deps,
+    caller: Caller,
+    volume: Volume,
+    new: NewSnapshot,
+    now: datetime,
+    group_snapshot_id: str | None = None,
+) -> Snapshot:
+    """Add the row of a snapshot of a volume and count it. Raises InUse (too many of the volume), QuotaExceeded."""
     if store.count_snapshots_of(tx, volume.id) >= deps.snapshots_per_volume:
         raise InUse(
             "volume", f"volume {volume.id} already has {deps.snapshots_per_volume} snapshots, the most it may have."
@@ -92,11 +107,9 @@ def _accept_snapshot(tx: Tx, deps: Deps, caller: Caller, new: NewSnapshot) -> tu
         cut_ms=None,
         stall_ms=None,
         reason=None,
-        group_snapshot_id=None,
+        group_snapshot_id=group_snapshot_id,
     )
-    store.insert_snapshot(tx, snapshot)
-    work = {"volume_id": volume.id, "name": new.name or ""}
-    return snapshot, _queue(tx, deps, caller, "create_snapshot", snapshot, work, now)
+    return store.insert_snapshot(tx, snapshot)
 
 
 async def get_snapshot(deps: Deps, caller: Caller, snapshot_id: str) -> Snapshot:
@@ -125,8 +138,8 @@ async def update_snapshot(deps: Deps, caller: Caller, snapshot_id: str, changes:
 
 
 async def delete_snapshot(deps: Deps, caller: Caller, snapshot_id: str) -> None:
-    """Accept the deletion of a snapshot. Raises NotFound, WrongStatus, InUse (a backup owns it, or a volume is just
-    being made from it)."""
+    """Accept the deletion of a snapshot. Raises NotFound, WrongStatus, InUse (a backup or a group snapshot owns it, or
+    a volume is just being made from it)."""
     await accept(deps, caller, Snapshot, _accept_deletion, deps, caller, snapshot_id, False)
 
 
@@ -142,6 +155,8 @@ def _accept_deletion(tx: Tx, deps: Deps, caller: Caller, snapshot_id: str, force
     if found.owner == "backup" and not force:
         raise InUse("snapshot", f"snapshot {snapshot_id} belongs to a backup and goes with it.")
     check_thawed(tx, deps, find_volume(tx, found.volume_id))
+    if found.group_snapshot_id is not None:
+        raise InUse("snapshot", f"it belongs to group snapshot {found.group_snapshot_id} and goes with it.")
     using = [volume_table.c.snapshot_id == snapshot_id, volume_table.c.status == "creating"]
     move = SnapshotMoves.force_delete if force else SnapshotMoves.delete
     snapshot = store.move_snapshot(tx, snapshot_id, move, now, project_id=project_id, also={"reason": None})

@@ -11,6 +11,7 @@ from openevs.domain.model import Attachment, Caller, Operation, Snapshot, Volume
 from openevs.domain.quota import UNLIMITED, growth_usage, volume_usage
 from openevs.domain.rules import check_new_metadata, check_text, check_volume_metadata
 from openevs.service.deps import Deps, accept
+from openevs.service.membership import check_joining, check_own_snapshots, check_ungrouped
 from openevs.service.parts import check_thawed
 from openevs.service.placing import place
 from openevs.service.queries import VOLUME_FILTERS, ListQuery, conditions
@@ -41,12 +42,13 @@ class NewVolume(NamedTuple):
     snapshot_id: str | None = None
     source_volid: str | None = None
     multiattach: bool = False
+    group_id: str | None = None
 
 
 async def create_volume(deps: Deps, caller: Caller, new: NewVolume) -> Volume:
     """Accept a volume: it is `creating` until its bytes are there.
 
-    Raises InvalidInput, NotFound (snapshot, source volume), WrongStatus, QuotaExceeded.
+    Raises InvalidInput, NotFound (snapshot, source volume, group), WrongStatus, QuotaExceeded.
     """
     if new.snapshot_id is not None and new.source_volid is not None:
         raise InvalidInput("source_volid", "a volume has one source: give snapshot_id or source_volid.", "EVS.1016")
@@ -96,11 +98,13 @@ def _accept_volume(tx: Tx, deps: Deps, caller: Caller, new: NewVolume) -> tuple[
         created_at=now,
         updated_at=None,
         reason=None,
-        group_id=None,
+        group_id=new.group_id,
         image_metadata={},
         type_id=volume_type.id,
         backend=backend,
     )
+    if new.group_id is not None:
+        check_joining(tx, caller, new.group_id, volume)
     take_quota(tx, caller.project_id, volume_usage(size_gib, volume.volume_type), deps.quota_defaults, size_gib)
     volumes.insert_volume(tx, volume)
     work: dict[str, Any] = {"size_gib": size_gib, "name": new.name or ""}
@@ -239,6 +243,7 @@ def _accept_deletion(
     volume = volumes.move_volume(tx, volume_id, move, now, project_id=caller.scope, also={"reason": None})
     if attachments_of_one(tx, volume_id):
         raise InUse("volume", f"volume {volume_id} is attached or connected; detach it first.")
+    check_ungrouped(volume)
     own = snapshots.snapshots_of(tx, volume_id)
     if own and not cascade:
         raise InUse("volume", f"volume {volume_id} has {len(own)} snapshots; delete them first, or ask for cascade.")
@@ -247,6 +252,7 @@ def _accept_deletion(
         raise InUse("volume", f"volume {volume_id} has snapshots that belong to another project, and cannot go first.")
     check_thawed(tx, deps, volume)
     check_not_source(tx, volume, own)
+    check_own_snapshots(volume, own)
     # A deletion that failed has left the snapshots in `error_deleting` too: force must take them along.
     snapshot_move = SnapshotMoves.force_delete if force else SnapshotMoves.delete
     for snapshot in own:

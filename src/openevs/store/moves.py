@@ -67,7 +67,8 @@ def update_row(
 
 def _why_not(tx: Tx, table: sa.Table, row_id: str, move: Move, project_id: str | None) -> NotFound | WrongStatus:
     query = sa.select(table.c.status, table.c.project_id).where(table.c.id == row_id)
+    kind = str(table.info.get("kind", table.name))
     found = tx.execute(query).first()
     if found is None or (project_id is not None and found.project_id != project_id):
-        return NotFound(table.name, row_id)
-    return WrongStatus(table.name, row_id, found.status, move.froms, move.action)
+        return NotFound(kind, row_id)
+    return WrongStatus(kind, row_id, found.status, move.froms, move.action)

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from openevs.domain.errors import QuotaExceeded
 from openevs.domain.quota import UNLIMITED
 from openevs.store.database import Tx
-from openevs.store.tables import backup, operation, quota_limit, quota_usage, snapshot, volume
+from openevs.store.tables import backup, group, operation, quota_limit, quota_usage, snapshot, volume
 
 _ADD = (
     sa.update(quota_usage)
@@ -34,6 +34,7 @@ _GROWING = (
     .join(volume, volume.c.id == operation.c.resource_id)
     .where(operation.c.kind == "extend_volume", operation.c.finished_at.is_(None))
 )
+_GROUPS = sa.select(group.c.project_id, sa.func.count()).group_by(group.c.project_id)
 
 
 def class_key(name: str) -> str:
@@ -131,6 +132,8 @@ def wrong_usage(tx: Tx) -> dict[tuple[str, str], tuple[int, int]]:
     query = sa.select(backup.c.project_id, sa.func.count(), sa.func.sum(backup.c.size_gib))
     for project_id, number, gib in tx.execute(query.group_by(backup.c.project_id)):
         true |= {(project_id, "backups"): number, (project_id, "backup_gigabytes"): int(gib)}
+    for project_id, number in tx.execute(_GROUPS):
+        true[project_id, "groups"] = number
     for project_id, volume_type, work in tx.execute(_GROWING):
         # Growth counts from its request on; the row has its new size only at the end.
         for resource in ("gigabytes", f"gigabytes_{volume_type}"):

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from openevs.store.database import Tx
 from openevs.store.operations import OPEN
-from openevs.store.tables import attachment, backup, operation, operation_claim, snapshot, volume
+from openevs.store.tables import attachment, backup, group, group_snapshot, operation, operation_claim, snapshot, volume
 
 NOT_YET_OR_NO_MORE = (
     "creating",
@@ -19,6 +19,9 @@ NOT_YET_OR_NO_MORE = (
     "error_managing",
 )
 """Statuses in which a row need have nothing on storage."""
+
+OF_MANY = ("group", "group_snapshot")
+"""Kinds of resources whose operations are about many objects, and list them in their input."""
 
 
 class StoredRow(NamedTuple):
@@ -48,22 +51,29 @@ def stored_rows(tx: Tx) -> dict[str, StoredRow]:
 
 
 def finished_about(tx: Tx, object_ids: Iterable[str]) -> set[str]:
-    """Return those ids that a finished operation made, changed or deleted: as its resource, or, for a volume made from
-    another one, as the snapshot it took in passing."""
+    """Return those ids that a finished operation made, changed or deleted: as its resource; for a volume made from
+    another one, as the snapshot it took in passing; for groups, as one of the objects it lists."""
     wanted = set(object_ids)
     if not wanted:
         return set()
     passing = operation.c.input["passing_snapshot_id"].as_string()
     query = sa.select(operation.c.resource_id, passing).where(operation.c.finished_at.is_not(None))
     query = query.where(sa.or_(operation.c.resource_id.in_(wanted), passing.in_(wanted)))
-    return wanted & {object_id for row in tx.execute(query) for object_id in row}
+    found = {object_id for row in tx.execute(query) for object_id in row}
+    return wanted & (found | _listed(tx, operation.c.finished_at.is_not(None)))
 
 
 def in_open_input(tx: Tx, object_ids: Iterable[str]) -> set[str]:
     """Return those ids that an open operation is still making in passing."""
     passing = operation.c.input["passing_snapshot_id"].as_string()
     found = set(tx.execute(sa.select(passing).where(operation.c.state.in_(OPEN), passing.is_not(None))).scalars())
-    return found & set(object_ids)
+    return (found | _listed(tx, operation.c.state.in_(OPEN))) & set(object_ids)
+
+
+def _listed(tx: Tx, which: sa.ColumnElement[bool]) -> set[str]:
+    """Return what operations that are about many objects list of them."""
+    query = sa.select(operation.c.input).where(which, operation.c.resource_kind.in_(OF_MANY))
+    return {object_id for work in tx.execute(query).scalars() for object_id in work.get("objects", ())}
 
 
 def unwanted_exports(tx: Tx, volume_ids: Sequence[str]) -> list[str]:
@@ -77,7 +87,14 @@ def unwanted_exports(tx: Tx, volume_ids: Sequence[str]) -> list[str]:
 
 def transitional_without_operation(tx: Tx, kind: str, statuses: Iterable[str]) -> list[tuple[str, str]]:
     """Return (id, status) of the rows in one of these statuses that no open operation is about."""
-    table = {"volume": volume, "snapshot": snapshot, "backup": backup}[kind]
+    tables = {
+        "volume": volume,
+        "snapshot": snapshot,
+        "backup": backup,
+        "group": group,
+        "group_snapshot": group_snapshot,
+    }
+    table = tables[kind]
     claimed = sa.exists().where(operation_claim.c.resource_id == table.c.id, operation_claim.c.resource_kind == kind)
     query = sa.select(table.c.id, table.c.status).where(table.c.status.in_(sorted(statuses)), ~claimed)
     return [(row.id, row.status) for row in tx.execute(query.order_by(table.c.id))]

@@ -6,6 +6,7 @@ from typing import Any, Final
 from openevs.api.call import Call, Reply, Route
 from openevs.api.wire.attachments import ATTACHMENT_LIST
 from openevs.api.wire.backups import BACKUP_LIST
+from openevs.api.wire.groups import GROUP_LIST, GROUP_SNAPSHOT_LIST
 from openevs.api.wire.lists import SNAPSHOT_LIST, Listing
 from openevs.api.wire.messages import MESSAGE_LIST
 from openevs.api.wire.transfers import TRANSFER_LIST
@@ -79,6 +80,8 @@ FILTERS: Final = {
     "volume": VOLUME_LIST,
     "snapshot": SNAPSHOT_LIST,
     "attachment": ATTACHMENT_LIST,
+    "group": GROUP_LIST,
+    "group_snapshot": GROUP_SNAPSHOT_LIST,
     "message": MESSAGE_LIST,
     "transfer": TRANSFER_LIST,
     "backup": BACKUP_LIST,

@@ -85,7 +85,7 @@ def native_detail(call: Call, snapshot: Snapshot) -> dict[str, Any]:
         if minor >= 41:
             view["user_id"] = snapshot.user_id
         if minor >= 14:
-            view["group_snapshot_id"] = None
+            view["group_snapshot_id"] = snapshot.group_snapshot_id
         if minor >= 65:
             view["consumes_quota"] = True
     return view

@@ -4,6 +4,7 @@ migration adds stands at the end of both.
 
 from openevs.store.tables.backups import backup
 from openevs.store.tables.base import EPOCH, Instant, metadata
+from openevs.store.tables.groups import group, group_snapshot, group_type
 from openevs.store.tables.identity import access_key, project, role, role_assignment, token, user
 from openevs.store.tables.messages import message
 from openevs.store.tables.parts import part
@@ -21,6 +22,9 @@ __all__ = [
     "backup",
     "default_type",
     "event",
+    "group",
+    "group_snapshot",
+    "group_type",
     "idempotency",
     "message",
     "metadata",

@@ -1,0 +1,136 @@
+"""Group snapshots (microversion 3.14)."""
+
+from functools import partial
+from typing import Any, Final
+
+from openevs.api.call import Call, Reply, Route
+from openevs.api.handlers.actions import Action, run_action
+from openevs.api.wire.bodies import parse
+from openevs.api.wire.groups import (
+    GROUP_SNAPSHOT_LIST,
+    GroupSnapshotCreate,
+    StatusReset,
+    group_snapshot_detail,
+    group_snapshot_summary,
+)
+from openevs.api.wire.lists import list_query, page_links
+from openevs.domain.errors import InvalidInput
+from openevs.domain.ids import is_uuid
+from openevs.service import group_snapshots as service
+from openevs.service.group_snapshots import NewGroupSnapshot
+from openevs.service.queries import ListQuery
+from openevs.store.listing import Page
+
+_PAGES_SINCE: Final = 29
+"""Microversion from which the lists have filters and pages; before, what is asked of them has no effect."""
+
+
+async def post_group_snapshot(call: Call) -> Reply:
+    """Take a snapshot of a group."""
+    body = parse(call, "group_snapshot", GroupSnapshotCreate)
+    if not is_uuid(body.group_id):
+        raise InvalidInput("group_id", f"{body.group_id[:64]!r} is not a UUID.")
+    new = NewGroupSnapshot(body.group_id, body.name, body.description)
+    made = await service.create_group_snapshot(call.deps, call.caller, new)
+    return Reply({"group_snapshot": {**group_snapshot_summary(made), "group_type_id": made.group_type_id}})
+
+
+async def list_group_snapshots(call: Call) -> Reply:
+    """List group snapshots."""
+    return await _list(call, detailed=False)
+
+
+async def list_group_snapshots_detail(call: Call) -> Reply:
+    """List group snapshots with details."""
+    return await _list(call, detailed=True)
+
+
+async def _list(call: Call, *, detailed: bool) -> Reply:
+    if call.at_least(_PAGES_SINCE):
+        query = list_query(call, GROUP_SNAPSHOT_LIST)
+    else:
+        query = ListQuery(Page(call.deps.settings.api.max_list_items))
+    rows, count = await service.list_group_snapshots(call.deps, call.caller, query)
+    views = [group_snapshot_detail(call, row) if detailed else group_snapshot_summary(row) for row in rows]
+    body: dict[str, Any] = {"group_snapshots": views}
+    links = page_links(call, query, [row.id for row in rows], count)
+    if links:
+        body["group_snapshot_links"] = links
+    if count is not None:
+        body["count"] = count
+    return Reply(body)
+
+
+async def get_group_snapshot(call: Call) -> Reply:
+    """Show a group snapshot."""
+    found = await service.get_group_snapshot(call.deps, call.caller, call.path["group_snapshot_id"])
+    return Reply({"group_snapshot": group_snapshot_detail(call, found)})
+
+
+async def delete_group_snapshot(call: Call) -> Reply:
+    """Delete a group snapshot with its snapshots."""
+    await service.delete_group_snapshot(call.deps, call.caller, call.path["group_snapshot_id"])
+    return Reply()
+
+
+async def post_group_snapshot_action(call: Call) -> Reply:
+    """Do what the body names."""
+    return await run_action(call, GROUP_SNAPSHOT_ACTIONS)
+
+
+async def _reset_status(call: Call, content: Any) -> Reply:
+    status = parse(call, "reset_status", StatusReset).status.strip().lower()
+    await service.reset_group_snapshot_status(call.deps, call.caller, call.path["group_snapshot_id"], status)
+    return Reply()
+
+
+GROUP_SNAPSHOT_ACTIONS: Final = {
+    "reset_status": Action(_reset_status, policy="group:reset_group_snapshot_status", since=19)
+}
+
+_PATH: Final = "{project_id}/group_snapshots"
+_ONE: Final = _PATH + "/{group_snapshot_id}"
+_LIST = ("limit", "offset", "marker", "sort", "sort_key", "sort_dir", "all_tenants", *GROUP_SNAPSHOT_LIST.filters)
+_route = partial(Route, apis=("v3",), since=14, tag="Groups")
+
+ROUTES = [
+    _route(
+        "POST",
+        _PATH,
+        post_group_snapshot,
+        202,
+        "Take a snapshot of a group",
+        policy="group:create_group_snapshot",
+        body=GroupSnapshotCreate,
+    ),
+    _route(
+        "GET",
+        _PATH,
+        list_group_snapshots,
+        200,
+        "List group snapshots",
+        policy="group:get_all_group_snapshots",
+        query=_LIST,
+    ),
+    _route(
+        "GET",
+        _PATH + "/detail",
+        list_group_snapshots_detail,
+        200,
+        "List group snapshots with details",
+        policy="group:get_all_group_snapshots",
+        query=_LIST,
+    ),
+    _route("GET", _ONE, get_group_snapshot, 200, "Show a group snapshot", policy="group:get_group_snapshot"),
+    _route("DELETE", _ONE, delete_group_snapshot, 202, "Delete a group snapshot", policy="group:delete_group_snapshot"),
+    _route(
+        "POST",
+        _ONE + "/action",
+        post_group_snapshot_action,
+        202,
+        "Do something to a group snapshot",
+        # Each action has a policy of its own.
+        policy="reader",
+        actions=GROUP_SNAPSHOT_ACTIONS,
+    )._replace(since=19),
+]

@@ -1,0 +1,94 @@
+"""Groups in the database."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from openevs.domain.errors import NotFound, WrongStatus
+from openevs.domain.group import Group
+from openevs.domain.lifecycle import Move
+from openevs.domain.model import Volume
+from openevs.store.database import Tx
+from openevs.store.listing import Condition, Page, count_rows, list_page
+from openevs.store.moves import move_row
+from openevs.store.tables import group as table
+from openevs.store.tables import volume
+
+
+def insert_group(tx: Tx, group: Group) -> Group:
+    """Add a group."""
+    tx.execute(sa.insert(table), group._asdict())
+    return group
+
+
+def find_group(tx: Tx, group_id: str, project_id: str | None = None) -> Group:
+    """Return a group; with a project, those of others do not exist. Raises NotFound."""
+    row = tx.execute(sa.select(*table.c).where(table.c.id == group_id)).first()
+    if row is None or (project_id is not None and row.project_id != project_id):
+        raise NotFound("group", group_id)
+    return Group._make(row)
+
+
+def move_group(
+    tx: Tx,
+    group_id: str,
+    move: Move,
+    now: datetime,
+    *,
+    project_id: str | None = None,
+    also: Mapping[str, Any] | None = None,
+) -> Group:
+    """Change a group's status. Raises NotFound, WrongStatus."""
+    return move_row(tx, table, Group._make, group_id, move, now, project_id=project_id, also=also)
+
+
+def hold_group(tx: Tx, group_id: str, statuses: frozenset[str], action: str, project_id: str | None = None) -> Group:
+    """Return the group if its status is one of `statuses`, and keep it so until the transaction ends.
+    Raises NotFound, WrongStatus."""
+    found = find_group(tx, group_id, project_id)
+    statement = sa.update(table).where(table.c.id == group_id, table.c.status.in_(sorted(statuses)))
+    row = tx.execute(statement.values(status=table.c.status).returning(*table.c)).first()
+    if row is None:
+        raise WrongStatus("group", group_id, found.status, statuses, action)
+    return Group._make(row)
+
+
+def update_group(tx: Tx, group_id: str, now: datetime, values: Mapping[str, Any]) -> Group:
+    """Change columns other than the status. Raises NotFound."""
+    statement = sa.update(table).where(table.c.id == group_id).values({**values, "updated_at": now})
+    row = tx.execute(statement.returning(*table.c)).first()
+    if row is None:
+        raise NotFound("group", group_id)
+    return Group._make(row)
+
+
+def delete_group_row(tx: Tx, group_id: str) -> None:
+    """Forget a group that has no volumes."""
+    tx.execute(sa.delete(table).where(table.c.id == group_id))
+
+
+def list_groups(tx: Tx, where: Sequence[Condition], page: Page) -> list[Group]:
+    """Return one page of groups."""
+    return list_page(tx, table, Group._make, where, page)
+
+
+def count_groups(tx: Tx, where: Sequence[Condition]) -> int:
+    """Return how many groups `where` selects."""
+    return count_rows(tx, table, where)
+
+
+def volumes_of_group(tx: Tx, group_id: str) -> list[Volume]:
+    """Return every volume of a group, oldest first."""
+    query = sa.select(*volume.c).where(volume.c.group_id == group_id).order_by(volume.c.created_at, volume.c.id)
+    return [Volume._make(row) for row in tx.execute(query)]
+
+
+def volume_ids_by_group(tx: Tx, group_ids: Sequence[str]) -> dict[str, list[str]]:
+    """Return the ids of the volumes of each of these groups."""
+    query = sa.select(volume.c.group_id, volume.c.id).where(volume.c.group_id.in_(group_ids))
+    found: dict[str, list[str]] = {}
+    for group_id, volume_id in tx.execute(query.order_by(volume.c.created_at, volume.c.id)):
+        found.setdefault(group_id, []).append(volume_id)
+    return found

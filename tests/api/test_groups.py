@@ -1,0 +1,390 @@
+"""Group types, groups and group snapshots, through the API."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from openevs.testing.application import Client, Running
+from tests.api.test_snapshots import GONE, at_work, fault
+
+Work = Callable[[Running, Client], Awaitable[None]]
+
+
+async def kind(run: Running, **fields: Any) -> dict[str, Any]:
+    """Return a new group type."""
+    admin = await operator(run)
+    reply = await admin.call("POST", "/v3/{p}/group_types", {"group_type": {"name": "kind", **fields}})
+    assert reply.status_code == 202, reply.text
+    made: dict[str, Any] = reply.json()["group_type"]
+    return made
+
+
+async def operator(run: Running) -> Client:
+    """Return an administrator."""
+    admin = await run.client("admin", project="admin")
+    admin.version = "3.71"
+    return admin
+
+
+async def type_id(client: Client) -> str:
+    """Return the id of the default volume type."""
+    return str((await client.get("/v3/{p}/types/default"))["volume_type"]["id"])
+
+
+async def group(client: Client, kind_id: str, **fields: Any) -> dict[str, Any]:
+    """Return a new group."""
+    body = {"group": {"group_type": kind_id, "volume_types": [await type_id(client)], **fields}}
+    reply = await client.call("POST", "/v3/{p}/groups", body)
+    assert reply.status_code == 202, reply.text
+    made: dict[str, Any] = reply.json()["group"]
+    return await client.until("group", made["id"], "available")
+
+
+def grouped(tmp_path: Path, work: Callable[[Running, Client, dict[str, Any]], Awaitable[None]]) -> None:
+    """Run `work` with a group type."""
+
+    async def begin(run: Running, client: Client) -> None:
+        client.version = "3.71"
+        await work(run, client, await kind(run))
+
+    at_work(tmp_path, begin)
+
+
+def test_group_types(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client) -> None:
+        client.version = "3.11"
+        admin = await operator(run)
+        specs = {"consistent_group_snapshot_enabled": "<is> False"}
+        made = await kind(run, name="a", description="d", group_specs=specs)
+        assert made == {"id": made["id"], "name": "a", "description": "d", "is_public": True, "group_specs": specs}
+        hidden = await kind(run, name="b", is_public=False)
+        twice = await admin.call("POST", "/v3/{p}/group_types", {"group_type": {"name": "a"}})
+        assert fault(twice)[:2] == (409, "conflictingRequest")
+        one, other = f"/v3/{{p}}/group_types/{made['id']}", f"/v3/{{p}}/group_types/{hidden['id']}"
+        assert "group_specs" not in (await client.get(one))["group_type"]
+        assert (await client.call("GET", other)).status_code == 404
+        assert [row["name"] for row in (await client.get("/v3/{p}/group_types"))["group_types"]] == ["a"]
+        for query, names in (
+            ("", ["a"]),
+            ("&is_public=None", ["a", "b"]),
+            ("&is_public=False", ["b"]),
+            ("&is_public=True", ["a"]),
+        ):
+            rows = (await admin.get(f"/v3/{{p}}/group_types?sort=name:asc{query}"))["group_types"]
+            assert [row["name"] for row in rows] == names
+        changed = await admin.call("PUT", one, {"group_type": {"name": "c", "description": "e"}})
+        assert (changed.status_code, changed.json()["group_type"]["name"]) == (200, "c")
+        for body in ({}, {"name": " "}, {"other": "x"}):
+            assert (await admin.call("PUT", one, {"group_type": body})).status_code == 400
+        assert (await admin.call("PUT", one, {"group_type": {"name": "b"}})).status_code == 409
+        refused: tuple[tuple[str, str, Any], ...] = (
+            ("POST", "/v3/{p}/group_types", {"group_type": {"name": "x"}}),
+            ("PUT", one, {"group_type": {"name": "x"}}),
+            ("DELETE", one, None),
+            ("GET", one + "/group_specs", None),
+        )
+        for method, path, asked in refused:
+            assert fault(await client.call(method, path, asked))[:2] == (403, "forbidden")
+        assert (await client.call("GET", "/v3/{p}/group_types/default")).status_code == 404
+        assert (await admin.call("DELETE", one)).status_code == 202
+        assert (await admin.call("DELETE", one)).status_code == 404
+        client.version = "3.10"
+        assert (await client.call("GET", "/v3/{p}/group_types")).status_code == 404
+
+    at_work(tmp_path, work)
+
+
+def test_group_specs(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client) -> None:
+        admin = await operator(run)
+        made = await kind(run, group_specs={"k": "v"})
+        specs = f"/v3/{{p}}/group_types/{made['id']}/group_specs"
+        added = await admin.call("POST", specs, {"group_specs": {"k2": "v2", "k3": None}})
+        assert (added.status_code, added.json()) == (202, {"group_specs": {"k2": "v2", "k3": None}})
+        changed = await admin.call("PUT", specs + "/k", {"k": "w"})
+        assert (changed.status_code, changed.json()) == (200, {"k": "w"})
+        assert (await admin.call("PUT", specs + "/k", {"other": "w"})).status_code == 400
+        assert (await admin.call("POST", specs, {"group_specs": {"a b": "w"}})).status_code == 400
+        assert await admin.get(specs + "/k2") == {"k2": "v2"}
+        assert (await admin.call("DELETE", specs + "/k2")).status_code == 202
+        assert (await admin.call("DELETE", specs + "/k2")).status_code == 404
+        assert await admin.get(specs) == {"group_specs": {"k": "w", "k3": None}}
+
+    at_work(tmp_path, work)
+
+
+def test_life_of_a_group(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client, made: dict[str, Any]) -> None:
+        wanted = await type_id(client)
+        one = await group(client, made["name"], name=" g ", description="d")
+        assert one == {
+            "id": one["id"],
+            "status": "available",
+            "availability_zone": "nova",
+            "created_at": one["created_at"],
+            "name": "g",
+            "description": "d",
+            "group_type": made["id"],
+            "volume_types": [wanted],
+            "group_snapshot_id": None,
+            "source_group_id": None,
+            "replication_status": "disabled",
+        }
+        quota = await client.get("/v3/{p}/os-quota-sets/{p}?usage=true")
+        assert quota["quota_set"]["groups"]["in_use"] == 1
+        volume = await client.volume(group_id=one["id"], volume_type=wanted)
+        assert volume["group_id"] == one["id"]
+        shown = await client.get(f"/v3/{{p}}/groups/{one['id']}?list_volume=True")
+        assert shown["group"]["volumes"] == [volume["id"]]
+        assert await client.get("/v3/{p}/groups") == {"groups": [{"id": one["id"], "name": "g"}]}
+        detail = (await client.get("/v3/{p}/groups/detail?name~=g&list_volume=1"))["groups"]
+        assert detail == [shown["group"]]
+        assert (await client.get("/v3/{p}/groups?name=x"))["groups"] == []
+        refused = await client.call("DELETE", f"/v3/{{p}}/volumes/{volume['id']}")
+        assert fault(refused)[:2] == (400, "badRequest")
+        assert one["id"] in refused.text
+        path = f"/v3/{{p}}/groups/{one['id']}"
+        other = await client.volume()
+        body = {"name": "h", "add_volumes": other["id"], "remove_volumes": volume["id"]}
+        assert (await client.call("PUT", path, {"group": body})).status_code == 202
+        shown = (await client.get(path + "?list_volume=true"))["group"]
+        assert (shown["name"], shown["volumes"]) == ("h", [other["id"]])
+        listed = await client.get(f"/v3/{{p}}/volumes?group_id={one['id']}")
+        assert [row["id"] for row in listed["volumes"]] == [other["id"]]
+        assert (await client.call("DELETE", f"/v3/{{p}}/volumes/{volume['id']}")).status_code == 202
+        kept = await client.call("POST", path + "/action", {"delete": {}})
+        assert fault(kept)[:2] == (400, "badRequest")
+        assert (await client.call("POST", path + "/action", {"delete": {"delete-volumes": True}})).status_code == 202
+        await client.until("group", one["id"], "gone")
+        await client.until("volume", other["id"], "gone")
+        quota = await client.get("/v3/{p}/os-quota-sets/{p}?usage=true")
+        assert [quota["quota_set"][name]["in_use"] for name in ("groups", "gigabytes")] == [0, 0]
+        admin = await operator(run)
+        assert (await admin.call("DELETE", f"/v3/{{p}}/group_types/{made['id']}")).status_code == 202
+
+    grouped(tmp_path, work)
+
+
+CREATES: list[tuple[dict[str, Any], int, str]] = [
+    ({"volume_types": ["TYPE"]}, 400, "group_type"),
+    ({"group_type": "", "volume_types": ["TYPE"]}, 400, "group_type"),
+    ({"group_type": "KIND"}, 400, "volume_types"),
+    ({"group_type": "KIND", "volume_types": []}, 400, "volume_types"),
+    ({"group_type": "KIND", "volume_types": ["TYPE", "TYPE"]}, 400, "volume_types"),
+    ({"group_type": GONE, "volume_types": ["TYPE"]}, 404, GONE),
+    ({"group_type": "KIND", "volume_types": [GONE]}, 404, GONE),
+    ({"group_type": "KIND", "volume_types": ["TYPE"], "availability_zone": "x"}, 400, "availability_zone"),
+    ({"group_type": "KIND", "volume_types": ["TYPE"], "name": "x" * 256}, 400, "name"),
+    ({"group_type": "KIND", "volume_types": ["TYPE"], "more": 1}, 400, "more"),
+]
+
+
+def test_what_is_refused(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client, made: dict[str, Any]) -> None:
+        wanted = await type_id(client)
+        for body, status, named in CREATES:
+            known = {"KIND": made["id"], "TYPE": wanted}
+            sent = {
+                name: [known.get(one, one) for one in value] if isinstance(value, list) else known.get(value, value)
+                for name, value in body.items()
+            }
+            reply = await client.call("POST", "/v3/{p}/groups", {"group": sent})
+            assert reply.status_code == status, (body, reply.text)
+            assert named in fault(reply)[2]
+        one = await group(client, made["id"])
+        path = f"/v3/{{p}}/groups/{one['id']}"
+        volume = await client.volume()
+        for body, named in (
+            ({}, "group"),
+            ({"add_volumes": "x"}, "add_volumes"),
+            ({"add_volumes": GONE}, "add_volumes"),
+            ({"remove_volumes": volume["id"]}, "remove_volumes"),
+            ({"add_volumes": volume["id"], "remove_volumes": volume["id"]}, "add_volumes"),
+        ):
+            reply = await client.call("PUT", path, {"group": body})
+            assert fault(reply)[:2] == (400, "badRequest"), body
+            assert named in fault(reply)[2]
+        other = await client.call("POST", "/v3/{p}/volumes", {"volume": {"size": 1, "group_id": GONE}})
+        assert other.status_code == 404
+        types = (await client.get("/v3/{p}/types"))["volume_types"]
+        strange = next(row["id"] for row in types if row["id"] != wanted)
+        new = {"volume": {"size": 1, "group_id": one["id"], "volume_type": strange}}
+        assert "volume_type" in fault(await client.call("POST", "/v3/{p}/volumes", new))[2]
+        for action in ("enable_replication", "disable_replication", "failover_replication", "list_replication_targets"):
+            assert fault(await client.call("POST", path + "/action", {action: {}}))[:2] == (400, "badRequest")
+        reset = await client.call("POST", path + "/action", {"reset_status": {"status": "error"}})
+        assert fault(reset)[:2] == (403, "forbidden")
+        admin = await operator(run)
+        for word in ("creating", "error", "available"):
+            where = f"/v3/{{p}}/groups/{one['id']}"
+            assert (await admin.call("POST", where + "/action", {"reset_status": {"status": word}})).status_code == 202
+            assert (await admin.get(where))["group"]["status"] == word
+        bad = await admin.call("POST", f"{where}/action", {"reset_status": {"status": "fine"}})
+        assert fault(bad)[:2] == (400, "badRequest")
+        gone = await admin.call("DELETE", f"/v3/{{p}}/group_types/{made['id']}")
+        assert "there are groups" in fault(gone)[2]
+        empty = await client.call("POST", "/v3/{p}/group_snapshots", {"group_snapshot": {"group_id": one["id"]}})
+        assert "no volumes" in fault(empty)[2]
+        client.version = "3.12"
+        assert (await client.call("GET", path)).status_code == 404
+
+    grouped(tmp_path, work)
+
+
+def test_another_project_sees_nothing(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client, made: dict[str, Any]) -> None:
+        one = await group(client, made["id"])
+        await client.volume(group_id=one["id"])
+        taken = await snapshot(client, one["id"])
+        other = await run.person("other", "elsewhere", "member")
+        other.version = "3.71"
+        for method, path, body in (
+            ("GET", f"groups/{one['id']}", None),
+            ("PUT", f"groups/{one['id']}", {"group": {"name": "x"}}),
+            ("POST", f"groups/{one['id']}/action", {"delete": {"delete-volumes": True}}),
+            ("GET", f"group_snapshots/{taken['id']}", None),
+            ("DELETE", f"group_snapshots/{taken['id']}", None),
+            ("POST", "group_snapshots", {"group_snapshot": {"group_id": one["id"]}}),
+            ("POST", "groups/action", {"create-from-src": {"source_group_id": one["id"]}}),
+            ("POST", "groups/action", {"create-from-src": {"group_snapshot_id": taken["id"]}}),
+        ):
+            reply = await other.call(method, f"/v3/{{p}}/{path}", body)
+            assert fault(reply)[:2] == (404, "itemNotFound"), path
+        assert (await other.get("/v3/{p}/groups/detail"))["groups"] == []
+        assert (await other.get("/v3/{p}/group_snapshots/detail"))["group_snapshots"] == []
+        admin = await operator(run)
+        seen = (await admin.get("/v3/{p}/groups/detail?all_tenants=1"))["groups"]
+        assert [(row["id"], row["project_id"]) for row in seen] == [(one["id"], client.project_id)]
+        reader = await run.person("reader", "demo", "reader")
+        reader.version = "3.71"
+        assert (await reader.get(f"/v3/{{p}}/groups/{one['id']}"))["group"]["id"] == one["id"]
+        assert fault(await reader.call("PUT", f"/v3/{{p}}/groups/{one['id']}", {"group": {"name": "x"}}))[0] == 403
+
+    grouped(tmp_path, work)
+
+
+async def snapshot(client: Client, group_id: str, **fields: Any) -> dict[str, Any]:
+    """Return a new group snapshot."""
+    body = {"group_snapshot": {"group_id": group_id, **fields}}
+    reply = await client.call("POST", "/v3/{p}/group_snapshots", body)
+    assert reply.status_code == 202, reply.text
+    return await client.until("group_snapshot", reply.json()["group_snapshot"]["id"], "available")
+
+
+def test_life_of_a_group_snapshot(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client, made: dict[str, Any]) -> None:
+        one = await group(client, made["id"])
+        volumes = [await client.volume(group_id=one["id"]) for _ in range(2)]
+        taken = await snapshot(client, one["id"], name="s", description="d")
+        assert taken == {
+            "id": taken["id"],
+            "group_id": one["id"],
+            "group_type_id": made["id"],
+            "status": "available",
+            "created_at": taken["created_at"],
+            "name": "s",
+            "description": "d",
+        }
+        rows = (await client.get("/v3/{p}/snapshots/detail"))["snapshots"]
+        assert {row["volume_id"] for row in rows} == {volume["id"] for volume in volumes}
+        assert {row["group_snapshot_id"] for row in rows} == {taken["id"]}
+        assert len({row["openevs:taken_at"] for row in rows}) == 1, "it is one instant"
+        assert {row["status"] for row in rows} == {"available"}
+        listed = await client.get(f"/v3/{{p}}/group_snapshots/detail?group_id={one['id']}&status=available")
+        assert listed["group_snapshots"] == [taken]
+        assert (await client.get("/v3/{p}/group_snapshots"))["group_snapshots"] == [{"id": taken["id"], "name": "s"}]
+        for path, named in ((f"snapshots/{rows[0]['id']}", taken["id"]), (f"volumes/{volumes[0]['id']}", one["id"])):
+            assert named in fault(await client.call("DELETE", f"/v3/{{p}}/{path}"))[2]
+        held = await client.call("POST", f"/v3/{{p}}/groups/{one['id']}/action", {"delete": {"delete-volumes": True}})
+        assert "group snapshots" in fault(held)[2]
+        path = f"/v3/{{p}}/group_snapshots/{taken['id']}"
+        admin = await operator(run)
+        for word in ("creating", "error", "available"):
+            assert (await admin.call("POST", path + "/action", {"reset_status": {"status": word}})).status_code == 202
+            assert (await admin.get(path))["group_snapshot"]["status"] == word
+        assert (await client.call("DELETE", path)).status_code == 202
+        await client.until("group_snapshot", taken["id"], "gone")
+        assert (await client.get("/v3/{p}/snapshots"))["snapshots"] == []
+
+    grouped(tmp_path, work)
+
+
+def test_a_group_from_a_group_and_from_a_group_snapshot(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client, made: dict[str, Any]) -> None:
+        one = await group(client, made["id"])
+        for _ in range(2):
+            await client.volume(group_id=one["id"])
+        taken = await snapshot(client, one["id"])
+        path = "/v3/{p}/groups/action"
+        for source in ({"group_snapshot_id": taken["id"]}, {"source_group_id": one["id"]}):
+            reply = await client.call("POST", path, {"create-from-src": {"name": "copy", **source}})
+            assert reply.status_code == 202, reply.text
+            copied = await client.until("group", reply.json()["group"]["id"], "available")
+            assert {key: copied[key] for key in source} == source
+            assert copied["volume_types"] == one["volume_types"]
+            found = (await client.get(f"/v3/{{p}}/volumes/detail?group_id={copied['id']}"))["volumes"]
+            assert [(row["status"], row["size"]) for row in found] == [("available", 1)] * 2
+            assert all(bool(row["snapshot_id"]) == ("group_snapshot_id" in source) for row in found)
+            gone = f"/v3/{{p}}/groups/{copied['id']}/action"
+            assert (await client.call("POST", gone, {"delete": {"delete-volumes": True}})).status_code == 202
+            await client.until("group", copied["id"], "gone")
+        for body in ({}, {"group_snapshot_id": taken["id"], "source_group_id": one["id"]}, {"source_group_id": "x"}):
+            assert fault(await client.call("POST", path, {"create-from-src": body}))[:2] == (400, "badRequest")
+        assert (await client.call("POST", path, {"create-from-src": {"source_group_id": GONE}})).status_code == 404
+        quota = await client.get("/v3/{p}/os-quota-sets/{p}?usage=true")
+        assert [quota["quota_set"][name]["in_use"] for name in ("groups", "volumes", "snapshots")] == [1, 2, 2]
+
+    grouped(tmp_path, work)
+
+
+def test_quota_of_groups(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client, made: dict[str, Any]) -> None:
+        await group(client, made["id"])
+        admin = await operator(run)
+        limit = {"quota_set": {"groups": 1}}
+        path = f"/v3/{{p}}/os-quota-sets/{client.project_id}"
+        assert (await admin.call("PUT", path, limit)).status_code == 200
+        body = {"group": {"group_type": made["id"], "volume_types": [await type_id(client)]}}
+        assert fault(await client.call("POST", "/v3/{p}/groups", body))[:2] == (413, "overLimit")
+
+    grouped(tmp_path, work)
+
+
+CONSISTENT = {"consistent_group_snapshot_enabled": "<is> True"}
+
+
+def test_a_connected_volume_does_not_join_a_consistent_group(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client) -> None:
+        client.version = "3.71"
+        loose, strict = await kind(run, name="loose"), await kind(run, name="strict", group_specs=CONSISTENT)
+        volume = await client.volume()
+        body = {"attachment": {"volume_uuid": volume["id"], "connector": {"host": "h"}}}
+        made = await client.call("POST", "/v3/{p}/attachments", body)
+        assert made.status_code == 200, made.text
+        add = {"group": {"add_volumes": volume["id"]}}
+        attachment = made.json()["attachment"]["id"]
+        assert (await client.call("POST", f"/v3/{{p}}/attachments/{attachment}/action", {"os-complete": {}})).is_success
+        one, other = await group(client, strict["id"]), await group(client, loose["id"])
+        refused = await client.call("PUT", f"/v3/{{p}}/groups/{one['id']}", add)
+        assert "detach it, add it, and attach it anew" in fault(refused)[2]
+        assert (await client.call("PUT", f"/v3/{{p}}/groups/{other['id']}", add)).status_code == 202
+        # Served apart, but the type does not ask for one instant.
+        await snapshot(client, other["id"])
+
+    at_work(tmp_path, work)
+
+
+def test_volumes_attached_in_a_consistent_group_are_frozen_together(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client) -> None:
+        client.version = "3.71"
+        one = await group(client, (await kind(run, group_specs=CONSISTENT))["id"])
+        for _ in range(2):
+            volume = await client.volume(group_id=one["id"])
+            body = {"attachment": {"volume_uuid": volume["id"], "connector": {"host": "h"}}}
+            assert (await client.call("POST", "/v3/{p}/attachments", body)).status_code == 200
+        await snapshot(client, one["id"])
+        rows = (await client.get("/v3/{p}/snapshots/detail"))["snapshots"]
+        assert len(rows) == 2
+        assert len({row["openevs:taken_at"] for row in rows}) == 1
+
+    at_work(tmp_path, work)
