@@ -370,6 +370,7 @@ def test_a_connected_volume_does_not_join_a_consistent_group(tmp_path: Path) -> 
         assert (await client.call("PUT", f"/v3/{{p}}/groups/{other['id']}", add)).status_code == 202
         # Served apart, but the type does not ask for one instant.
         await snapshot(client, other["id"])
+        assert (await client.call("DELETE", f"/v3/{{p}}/attachments/{attachment}")).status_code == 200
 
     at_work(tmp_path, work)
 
@@ -383,6 +384,8 @@ def test_volumes_attached_in_a_consistent_group_are_frozen_together(tmp_path: Pa
             body = {"attachment": {"volume_uuid": volume["id"], "connector": {"host": "h"}}}
             assert (await client.call("POST", "/v3/{p}/attachments", body)).status_code == 200
         await snapshot(client, one["id"])
+        for row in (await client.get("/v3/{p}/attachments"))["attachments"]:
+            assert (await client.call("DELETE", f"/v3/{{p}}/attachments/{row['id']}")).status_code == 200
         rows = (await client.get("/v3/{p}/snapshots/detail"))["snapshots"]
         assert len(rows) == 2
         assert len({row["openevs:taken_at"] for row in rows}) == 1
