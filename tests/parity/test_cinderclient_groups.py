@@ -9,6 +9,7 @@ import itertools
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import cinderclient.exceptions
@@ -93,7 +94,7 @@ def test_groups(service: Service) -> None:
     first = cinder.volumes.create(1, group_id=group.id, volume_type=volume_type)
     second = cinder.volumes.create(1)
     for volume in (first, second):
-        until(lambda volume=volume: cinder.volumes.get(volume.id), "available")
+        until(partial(cinder.volumes.get, volume.id), "available")
     cinder.groups.update(group.id, name="h", add_volumes=second.id)
     assert set(cinder.groups.get(group.id, list_volume=True).volumes) == {first.id, second.id}
     taken = cinder.group_snapshots.create(group.id, name="s")
@@ -101,10 +102,10 @@ def test_groups(service: Service) -> None:
     assert [one.id for one in cinder.group_snapshots.list(search_opts={"group_id": group.id})] == [taken.id]
     for source in ({"group_snapshot_id": taken.id}, {"source_group_id": group.id}):
         made = cinder.groups.create_from_src(source.get("group_snapshot_id"), source.get("source_group_id"), name="c")
-        copy = until(lambda made=made: cinder.groups.get(made["id"]), "available")
+        copy = until(partial(cinder.groups.get, made["id"]), "available")
         assert len(cinder.groups.get(copy.id, list_volume=True).volumes) == 2
         cinder.groups.delete(copy.id, delete_volumes=True)
-        gone(lambda copy=copy: cinder.groups.get(copy.id))
+        gone(partial(cinder.groups.get, copy.id))
     with pytest.raises(cinderclient.exceptions.BadRequest):
         cinder.groups.delete(group.id, delete_volumes=True)
     cinder.group_snapshots.delete(taken.id)
@@ -122,13 +123,13 @@ def test_every_snapshot_of_a_group_in_use_is_a_prefix(service: Service) -> None:
     group = cinder.groups.create(kind.id, volume_type)
     volumes = [cinder.volumes.create(1, group_id=group.id, volume_type=volume_type) for _ in range(VOLUMES)]
     for volume in volumes:
-        until(lambda volume=volume: cinder.volumes.get(volume.id), "available")
+        until(partial(cinder.volumes.get, volume.id), "available")
     served = [serve(cinder, volume.id) for volume in volumes]
     taken = []
     with writing([uri for _, uri in served]) as writer:
         for _ in range(SNAPSHOTS):
             made = cinder.group_snapshots.create(group.id)
-            until(lambda made=made: cinder.group_snapshots.get(made.id), "available")
+            until(partial(cinder.group_snapshots.get, made.id), "available")
             taken.append(made)
     assert writer.acked > 10 * VOLUMES
     for attachment_id, _ in served:
@@ -136,7 +137,7 @@ def test_every_snapshot_of_a_group_in_use_is_a_prefix(service: Service) -> None:
     newest = 0
     for made in taken:
         copied = cinder.groups.create_from_src(made.id, None)["id"]
-        copy = until(lambda copied=copied: cinder.groups.get(copied), "available")
+        copy = until(partial(cinder.groups.get, copied), "available")
         rows = {row.snapshot_id: row for row in cinder.volumes.list(search_opts={"group_id": copy.id})}
         of = {row.volume_id: row.id for row in cinder.volume_snapshots.list() if row.group_snapshot_id == made.id}
         numbers = []
@@ -148,9 +149,9 @@ def test_every_snapshot_of_a_group_in_use_is_a_prefix(service: Service) -> None:
         assert max(numbers) >= newest, "a later snapshot holds more"
         newest = max(numbers)
         cinder.groups.delete(copy.id, delete_volumes=True)
-        gone(lambda copy=copy: cinder.groups.get(copy.id))
+        gone(partial(cinder.groups.get, copy.id))
         cinder.group_snapshots.delete(made.id)
-        gone(lambda made=made: cinder.group_snapshots.get(made.id))
+        gone(partial(cinder.group_snapshots.get, made.id))
     assert newest > 0
     cinder.groups.delete(group.id, delete_volumes=True)
     gone(lambda: cinder.groups.get(group.id))
