@@ -159,7 +159,6 @@ REFUSED_CREATES: list[tuple[dict[str, Any], str]] = [
     ({"size": 1, "backup_id": GONE}, "backup_id"),
     ({"size": 1, "source_replica": GONE}, "source_replica"),
     ({"size": 1, "consistencygroup_id": GONE}, "consistencygroup_id"),
-    ({"size": 1, "group_id": GONE}, "group_id"),
     ({"size": 1, "snapshot_id": GONE, "source_volid": GONE}, "source_volid"),
     ({"size": 1, "metadata": {"k": None}}, "metadata['k']"),
     ({"size": 1, "metadata": ["k"]}, "metadata"),
@@ -176,7 +175,7 @@ def test_creates_are_refused_by_field(tmp_path: Path) -> None:
             status, name, message = fault(await client.call("POST", "/v3/{p}/volumes", {"volume": body}))
             assert (status, name) == (400, "badRequest"), body
             assert f"Invalid input for {field}:" in message, (body, message)
-        for source in ("snapshot_id", "source_volid"):
+        for source in ("snapshot_id", "source_volid", "group_id"):
             reply = await client.call("POST", "/v3/{p}/volumes", {"volume": {"size": 1, source: GONE}})
             assert fault(reply)[:2] == (404, "itemNotFound")
         envelopes: tuple[dict[str, Any], ...] = ({}, {"volume": []}, {"volume": {"size": 1}, "beside": 1})

@@ -27,7 +27,6 @@ SCHEDULER_HINTS: Final = frozenset({"OS-SCH-HNT:scheduler_hints", "scheduler_hin
 BACKUP_SINCE: Final = 47
 STRICT_SINCE: Final = 53
 """Microversion from which Cinder refuses unknown fields of a create."""
-_GROUPS_SINCE: Final = 13
 ABSENT: Final = {
     "imageRef": "image_ref",
     "image_id": "image_id",
@@ -54,10 +53,9 @@ async def post_volume(call: Call) -> Reply:
         metadata=body.metadata or {},
         snapshot_id=body.snapshot_id or None,
         source_volid=body.source_volid or None,
+        group_id=body.group_id or None,
         multiattach=any(flag(name, value) for name, value in _sharing(body).items() if value is not None),
     )
-    if body.group_id is not None:
-        new = new._replace(group_id=body.group_id if call.at_least(_GROUPS_SINCE) else None)
     if body.backup_id:
         volume = await restoring.create_volume_from_backup(call.deps, call.caller, new, _backup_id(call, body))
     else:
