@@ -1,8 +1,6 @@
 """Backups over the API, on an engine in memory and a vault in a folder."""
 
 import asyncio
-import base64
-import json
 import uuid
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -215,7 +213,8 @@ def test_restoring_into_a_volume(tmp_path: Path) -> None:
         new = {"volume": {"backup_id": backup["id"], "name": "made", "volume_type": "SSD"}}
         made = (await ok(client, "POST", "/v3/{p}/volumes", new))["volume"]
         shown = await client.until("volume", made["id"], "available")
-        assert (shown["size"], shown["name"], shown["metadata"], shown["volume_type"]) == (2, "made", {"a": "b"}, "SSD")
+        assert (shown["size"], shown["name"], shown["volume_type"]) == (2, "made", "SSD")
+        assert shown["metadata"] == {"a": "b", "src_backup_id": backup["id"]}
         assert await engine.read(VolumeId(made["id"]), 4096, 4) == b"kept"
         for body in ({"volume_id": "x"}, {"volume_id": 7}, {"other": 1}):
             assert (await refused(client, "POST", path, {"restore": body}))[0] == 400
@@ -240,37 +239,11 @@ def test_a_damaged_chunk_fails_the_restore_and_is_named(tmp_path: Path) -> None:
         assert any(chunk.name in message["user_message"] for chunk in chunks)
         assert failed["status"] == "error_restoring"
         await client.until("backup", backup["id"], "available")
+        made = (await ok(client, "POST", "/v3/{p}/volumes", {"volume": {"backup_id": backup["id"]}}))["volume"]
+        await client.until("volume", made["id"], "error")
+        await client.until("backup", backup["id"], "available")
         await ok(client, "DELETE", f"/v3/{{p}}/volumes/{restored['volume_id']}")
         await client.until("volume", restored["volume_id"], "gone")
-
-    at_work(tmp_path, work)
-
-
-def test_export_and_import(tmp_path: Path) -> None:
-    async def work(run: Running, client: Client, admin: Client, engine: ExportingMemoryEngine) -> None:
-        volume = await admin.volume(1)
-        backup = await back_up(admin, volume["id"], name="there")
-        record = (await ok(admin, "GET", f"{ALL}/{backup['id']}/export_record", status=200))["backup-record"]
-        assert record["backup_service"].startswith("cinder.backup.drivers")
-        assert (await refused(admin, "POST", f"{ALL}/import_record", {"backup-record": record}))[0] == 400
-        facts = json.loads(base64.b64decode(record["backup_url"]))
-        twin, lost = str(uuid.uuid4()), str(uuid.uuid4())
-
-        def changed(**to: Any) -> dict[str, Any]:
-            url = base64.b64encode(json.dumps({**facts, **to}).encode()).decode()
-            return {"backup-record": {**record, "backup_url": url}}
-
-        made = await ok(admin, "POST", f"{ALL}/import_record", changed(id=twin), 201)
-        assert made["backup"]["id"] == twin
-        assert (await admin.until("backup", twin, "available"))["name"] == "there"
-        await ok(admin, "DELETE", f"{ALL}/{backup['id']}")
-        await admin.until("backup", backup["id"], "gone")
-        await restore(admin, twin)
-        await ok(admin, "POST", f"{ALL}/import_record", changed(id=lost, record="nothing"), 201)
-        assert (await admin.until("backup", lost, "error"))["fail_reason"]
-        for body in (changed(id="x"), changed(size=0), {"backup-record": {**record, "backup_url": "???"}}):
-            assert (await refused(admin, "POST", f"{ALL}/import_record", body))[0] == 400
-        assert (await client.call("GET", f"{ALL}/{twin}/export_record")).status_code == 403
 
     at_work(tmp_path, work)
 
@@ -325,5 +298,90 @@ def test_quotas_of_backups(tmp_path: Path) -> None:
         status, text = await refused(client, "POST", ALL, {"backup": {"volume_id": volume["id"]}})
         assert (status, "backup_gigabytes" in text) == (413, True)
         assert (await client.get(f"/v3/{{p}}/volumes/{volume['id']}"))["volume"]["status"] == "available"
+
+    at_work(tmp_path, work)
+
+
+def test_each_project_has_its_own_backups_of_a_volume(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client, admin: Client, engine: ExportingMemoryEngine) -> None:
+        other = await run.client("admin", project="admin")
+        other.version = "3.71"
+        volume = await client.volume(1)
+        volume_id, asked = VolumeId(volume["id"]), {"backup": {"volume_id": volume["id"], "incremental": True}}
+        await engine.write(volume_id, 0, b"first")
+        theirs = await back_up(other, volume["id"])
+        assert theirs["os-backup-project-attr:project_id"] == other.project_id
+        assert (await used(other), await used(client)) == ((1, 1), (0, 0))
+        assert (await refused(client, "GET", f"{ALL}/{theirs['id']}"))[0] == 404
+        status, text = await refused(client, "POST", ALL, asked)
+        assert (status, "no backup" in text) == (400, True)
+        mine = await back_up(client, volume["id"])
+        await engine.write(volume_id, 5, b"second")
+        on_theirs = await back_up(other, volume["id"], incremental=True)
+        assert (await client.get(f"{ALL}/{mine['id']}"))["backup"]["has_dependent_backups"] is False
+        assert (await other.get(f"{ALL}/{theirs['id']}"))["backup"]["has_dependent_backups"] is True
+        await engine.write(volume_id, 11, b"third")
+        on_mine = await back_up(client, volume["id"], incremental=True)
+        assert (on_theirs["openevs:parent_id"], on_mine["openevs:parent_id"]) == (theirs["id"], mine["id"])
+        # Each project's newest backup has a frozen state, from which its next one's changes are told.
+        assert len((await engine.list_objects()).snapshots) == 2
+        for who, backup, held in (
+            (other, theirs, b"first"),
+            (client, mine, b"first"),
+            (other, on_theirs, b"firstsecond"),
+            (client, on_mine, b"firstsecondthird"),
+        ):
+            assert await engine.read(VolumeId(await restore(who, backup["id"])), 0, 20) == held.ljust(20, b"\0")
+        for who, backup in ((other, on_theirs), (client, on_mine), (other, theirs), (client, mine)):
+            await ok(who, "DELETE", f"{ALL}/{backup['id']}")
+            await who.until("backup", backup["id"], "gone")
+        assert (await used(other), await used(client)) == ((0, 0), (0, 0))
+        assert (await engine.list_objects()).snapshots == {}
+
+    at_work(tmp_path, work)
+
+
+@pytest.mark.parametrize(
+    ("fields", "names_it"),
+    [
+        ({"availability_zone": "moon"}, "availability_zone"),
+        ({"metadata": {"__system__encrypted": "1"}}, "__system__encrypted"),
+        ({"metadata": {"readonly": "True"}}, "readonly"),
+        ({"metadata": {"a": 1}}, "metadata"),
+        ({"size": 0}, "size"),
+        ({"size": 1 << 64}, "size"),
+        ({"size": 1}, "size"),
+        ({"name": "x" * 256}, "name"),
+        ({"volume_type": "none"}, "none"),
+    ],
+)
+def test_a_volume_from_a_backup_is_checked_as_any(tmp_path: Path, fields: dict[str, Any], names_it: str) -> None:
+    async def work(run: Running, client: Client, admin: Client, engine: ExportingMemoryEngine) -> None:
+        backup = await back_up(client, (await client.volume(2))["id"])
+        body = {"volume": {"backup_id": backup["id"], **fields}}
+        status, text = await refused(client, "POST", "/v3/{p}/volumes", body)
+        assert (status in (400, 404), names_it in text) == (True, True), text
+        assert (await client.get(f"{ALL}/{backup['id']}"))["backup"]["status"] == "available"
+
+    at_work(tmp_path, work)
+
+
+def test_a_volume_says_of_which_backup_its_bytes_are(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client, admin: Client, engine: ExportingMemoryEngine) -> None:
+        async def origin(volume_id: str) -> str | None:
+            found: str | None = (await client.get(f"/v3/{{p}}/volumes/{volume_id}"))["volume"]["metadata"].get(
+                "src_backup_id"
+            )
+            return found
+
+        volume, other = await client.volume(1, metadata={"a": "b"}), await client.volume(1)
+        first, second = [await back_up(client, volume["id"]) for _ in range(2)]
+        await restore(client, first["id"], volume_id=volume["id"])
+        assert await origin(volume["id"]) is None
+        foreign = await back_up(client, other["id"])
+        for backup in (foreign, first, second):
+            await restore(client, backup["id"], volume_id=volume["id"])
+            assert await origin(volume["id"]) == backup["id"]
+        assert await origin(await restore(client, first["id"])) == first["id"]
 
     at_work(tmp_path, work)

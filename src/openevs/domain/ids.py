@@ -34,6 +34,11 @@ def volume_type_id(name: str) -> str:
     return str(uuid.uuid5(_VOLUME_TYPES, name))
 
 
+def is_canonical_uuid(text: str) -> bool:
+    """Say whether `text` is a UUID in the form in which `new_uuid` makes them."""
+    return is_uuid(text) and str(uuid.UUID(text)) == text
+
+
 def is_uuid(text: str) -> bool:
     """Say whether `text` is a UUID in a form that clients send (with or without dashes, any case)."""
     try:

@@ -104,7 +104,7 @@ class VolumeMoves:
     backed_up: Final = _move("finish freezing for a backup", "backing-up", PREVIOUS)
     restore: Final = _move("restore a backup into", "available error_restoring", "restoring-backup")
     restored: Final = _move("finish restoring a backup into", "restoring-backup creating", "available")
-    restore_failed: Final = _move("fail restoring a backup into", "restoring-backup creating", "error_restoring")
+    restore_failed: Final = _move("fail restoring a backup into", "restoring-backup", "error_restoring")
     retype: Final = _move("retype", "available in-use", "retyping", remember=True)
     retyped: Final = _move("finish retyping", "retyping", PREVIOUS)
     revert: Final = _move("revert", "available", "reverting")

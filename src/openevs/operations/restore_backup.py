@@ -4,12 +4,13 @@ The request has made the backup `restoring` and the volume `restoring-backup` (a
 `backup_id` is `creating`). Everything that the volume held is overwritten; each chunk is checked before its bytes are
 written. After an interruption it is begun again from the start.
 
-If it cannot be done the volume is `error_restoring`: it may hold anything, and says so. It can be restored again, or
-deleted. The backup is what it was.
+If it cannot be done the volume is `error_restoring` (one that was `creating`: `error`): it may hold anything, and says
+so. The former can be restored again, both can be deleted. The backup is what it was.
 """
 
 from datetime import datetime
 from functools import partial
+from typing import Any, Final
 
 from openevs.domain.backup import BackupMoves
 from openevs.domain.ids import GIB, BackupId, VolumeId
@@ -19,7 +20,13 @@ from openevs.engine.errors import Unsupported
 from openevs.engine.port import Engine, VolumeSpec, Writes
 from openevs.operations.ends import end_backup, end_volume
 from openevs.operations.kind import Beside, Facts, Kind, LongStep, Step
+from openevs.store.backups import find_backup
 from openevs.store.database import Tx
+from openevs.store.volumes import find_volume
+
+ORIGIN: Final = "src_backup_id"
+"""The key of a volume's metadata that names the backup its bytes are from."""
+_FAILED: Final = {"creating": VolumeMoves.create_failed, "restoring-backup": VolumeMoves.restore_failed}
 
 
 async def make(engine: Engine, operation: Operation, facts: Facts) -> Facts:
@@ -51,13 +58,22 @@ async def write(engine: Engine, beside: Beside, operation: Operation, facts: Fac
 
 def succeed(tx: Tx, operation: Operation, facts: Facts, now: datetime) -> None:
     """The volume holds what the backup does."""
-    end_volume(tx, operation.resource_id, VolumeMoves.restored, now)
+    end_volume(tx, operation.resource_id, VolumeMoves.restored, now, _origin(tx, operation))
     end_backup(tx, operation.input["backup_id"], BackupMoves.restored, now)
+
+
+def _origin(tx: Tx, operation: Operation) -> dict[str, Any]:
+    """Return what the volume says of where its bytes are from: nothing as long as they are of a backup of its own."""
+    volume, backup = find_volume(tx, operation.resource_id), find_backup(tx, operation.input["backup_id"])
+    known = volume.metadata.get(ORIGIN)
+    if backup.volume_id == volume.id and known is None:
+        return {}
+    return {"metadata": {**volume.metadata, ORIGIN: backup.id}}
 
 
 def fail(tx: Tx, operation: Operation, reason: str, now: datetime) -> None:
     """The volume may hold anything, and why."""
-    end_volume(tx, operation.resource_id, VolumeMoves.restore_failed, now, reason=reason)
+    end_volume(tx, operation.resource_id, _FAILED[operation.input["begun_as"]], now, reason=reason)
     end_backup(tx, operation.input["backup_id"], BackupMoves.restored, now)
 
 

@@ -45,8 +45,8 @@ class NewBackup(NamedTuple):
 
 
 async def create_backup(deps: Deps, caller: Caller, new: NewBackup) -> Backup:
-    """Accept a backup: it is `creating` until the vault has it. The volume is `backing-up` for the moment that freezing
-    it takes, a snapshot for as long as it is read.
+    """Accept a backup, the caller's whosever the volume is: it is `creating` until the vault has it. The volume is
+    `backing-up` for the moment that freezing it takes, a snapshot for as long as it is read.
 
     Raises InvalidInput, NotFound, WrongStatus, InUse, QuotaExceeded, Conflict.
     """
@@ -70,8 +70,8 @@ def _accept_backup(tx: Tx, deps: Deps, caller: Caller, new: NewBackup) -> tuple[
         snapshot = _own_snapshot(tx, caller, volume, backup_id, new.force, now)
     else:
         snapshot = _given_snapshot(tx, caller, volume, new.snapshot_id, now)
-    of_volume = store.backups_of(tx, volume.id)
-    parent = _parent(new, caller, of_volume, snapshot) if new.incremental else None
+    mine = [each for each in store.backups_of(tx, volume.id) if each.project_id == caller.project_id]
+    parent = _parent(new, mine, snapshot) if new.incremental else None
     backup = _insert(tx, deps, caller, new, volume, snapshot, parent, backup_id, now)
     own = new.snapshot_id is None
     work: dict[str, Any] = {
@@ -82,10 +82,11 @@ def _accept_backup(tx: Tx, deps: Deps, caller: Caller, new: NewBackup) -> tuple[
         "own_snapshot": own,
         "parent_vault_id": parent.vault_id if parent else None,
         "parent_base": parent.base_snapshot_id if parent else None,
-        # The newest frozen state of a volume is the base of what comes next: those of before have served.
-        "old_bases": [each.own_base for each in of_volume if each.own_base is not None] if own else [],
+        # The newest frozen state of a volume is the base of what comes next: those of before have served. Another
+        # project's backups of it are a row of their own, and go on from theirs.
+        "old_bases": [each.own_base for each in mine if each.own_base is not None] if own else [],
     }
-    claims = [("backup", backup.id), ("snapshot", snapshot.id)]
+    claims = [("backup", backup.id), _content(backup), ("snapshot", snapshot.id)]
     if own:
         # By which a sweep knows it for ours, should it be left over.
         work["passing_snapshot_id"] = snapshot.id
@@ -124,9 +125,8 @@ def _given_snapshot(tx: Tx, caller: Caller, volume: Volume, snapshot_id: str, no
     return snapshots.move_snapshot(tx, snapshot_id, SnapshotMoves.back_up, now, project_id=caller.scope)
 
 
-def _parent(new: NewBackup, caller: Caller, of_volume: Iterable[Backup], snapshot: Snapshot) -> Backup:
-    own = [each for each in of_volume if each.project_id == caller.project_id]
-    parent = newest_parent(own, snapshot.created_at if new.snapshot_id is not None else None)
+def _parent(new: NewBackup, mine: Iterable[Backup], snapshot: Snapshot) -> Backup:
+    parent = newest_parent(mine, snapshot.created_at if new.snapshot_id is not None else None)
     if parent is None:
         raise InvalidInput("incremental", f"volume {new.volume_id} has no backup that this one could be on top of.")
     return parent
@@ -173,6 +173,12 @@ def _insert(
     )
     take_quota(tx, backup.project_id, backup_usage(backup.size_gib), deps.quota_defaults)
     return store.insert_backup(tx, backup)
+
+
+def _content(backup: Backup) -> tuple[str, str]:
+    """Return the claim of what makes, finds or removes a backup's content. Several rows may be the same backup in the
+    vault: only while they take turns can one of them tell whether it is the last."""
+    return "vault_backup", backup.vault_id
 
 
 def _queue(
@@ -262,7 +268,7 @@ def _accept_deletion(tx: Tx, deps: Deps, caller: Caller, backup_id: str, force: 
         "vault_id": None if store.sharing_vault_id(tx, backup) else backup.vault_id,
         "base": backup.own_base,
     }
-    claims = [("backup", backup.id)]
+    claims = [("backup", backup.id), _content(backup)]
     return backup, _queue(tx, deps, caller, "delete_backup", ("backup", backup.id), backup.project_id, work, claims)
 
 
@@ -290,7 +296,7 @@ async def import_backup(deps: Deps, caller: Caller, imported: Backup) -> Backup:
         take_quota(tx, imported.project_id, backup_usage(imported.size_gib), deps.quota_defaults)
         store.insert_backup(tx, imported)
         work = {"record": imported.record, "vault_id": imported.vault_id, "size_gib": imported.size_gib}
-        claims = [("backup", imported.id)]
+        claims = [("backup", imported.id), _content(imported)]
         resource = ("backup", imported.id)
         return imported, _queue(tx, deps, caller, "import_backup", resource, imported.project_id, work, claims)
 

@@ -12,15 +12,15 @@ import sqlalchemy as sa
 
 from openevs.domain.backends import HOST, backend_host, pool_name
 from openevs.domain.errors import InUse, InvalidInput
-from openevs.domain.ids import GIB, SnapshotId, VolumeId, is_uuid, new_uuid
+from openevs.domain.ids import GIB, SnapshotId, is_uuid, new_uuid
 from openevs.domain.lifecycle import SnapshotMoves, VolumeMoves
 from openevs.domain.model import Caller, Operation, Snapshot, Volume
 from openevs.domain.quota import snapshot_usage, volume_usage
 from openevs.domain.rules import check_metadata, check_new_metadata, check_text
 from openevs.service.deps import Deps, accept, wait_for
 from openevs.service.parts import check_thawed
-from openevs.service.types import type_for, wants_multiattach
-from openevs.service.volumes import check_not_source, check_size, queue_volume_work
+from openevs.service.types import type_for
+from openevs.service.volumes import NewVolume, check_not_source, check_size, queue_volume_work, volume_record
 from openevs.store import snapshots, volumes
 from openevs.store.attachments import attachments_of_one
 from openevs.store.database import Tx
@@ -167,30 +167,16 @@ def _accept_managed(
     now, found = deps.clock(), _manageable(stray)
     volume_type = type_for(tx, deps, caller, new.volume_type or None)
     check_size(deps, found.size_gib)
-    volume = Volume(
-        id=VolumeId(new_uuid()),
-        project_id=caller.project_id,
-        user_id=caller.user_id,
-        name=new.name,
-        description=new.description,
+    wanted = NewVolume(found.size_gib, new.name, new.description, metadata=new.metadata)
+    volume = volume_record(
+        deps,
+        caller,
+        wanted,
+        volume_type,
         size_gib=found.size_gib,
         status="managing",
-        previous_status=None,
-        volume_type=volume_type.name,
-        availability_zone=deps.settings.api.availability_zone,
-        bootable=new.bootable,
-        readonly=False,
-        multiattach=wants_multiattach(volume_type),
-        metadata={key: str(value) for key, value in new.metadata.items()},
-        snapshot_id=None,
-        source_volid=None,
-        created_at=now,
-        updated_at=None,
-        reason=None,
-        group_id=None,
-        image_metadata={},
-        type_id=volume_type.id,
         backend=None if backend == deps.backends[0] else backend,
+        bootable=new.bootable,
     )
     usage = volume_usage(volume.size_gib, volume.volume_type)
     take_quota(tx, caller.project_id, usage, deps.quota_defaults, volume.size_gib)

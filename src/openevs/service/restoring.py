@@ -1,19 +1,16 @@
 """Restoring backups: into a volume that is there, or into one that is made for it."""
 
-from typing import Any
-
 from openevs.domain.backup import Backup, BackupMoves
 from openevs.domain.errors import InUse, InvalidInput
-from openevs.domain.ids import VolumeId, new_uuid
 from openevs.domain.lifecycle import VolumeMoves
 from openevs.domain.model import Caller, Operation, Volume
 from openevs.domain.quota import volume_usage
-from openevs.domain.rules import check_text
+from openevs.domain.rules import SHOWN_METADATA, check_text
 from openevs.service.deps import Deps, accept
 from openevs.service.membership import check_joining
 from openevs.service.placing import place
-from openevs.service.types import type_for, wants_multiattach
-from openevs.service.volumes import NewVolume, check_size, queue_volume_work
+from openevs.service.types import type_for
+from openevs.service.volumes import NewVolume, check_new_volume, check_size, queue_volume_work, volume_record
 from openevs.store import backups as store
 from openevs.store import volumes
 from openevs.store.attachments import attachments_of_one
@@ -51,7 +48,7 @@ def _accept_restore(
 async def create_volume_from_backup(deps: Deps, caller: Caller, new: NewVolume, backup_id: str) -> Volume:
     """Accept a volume with a backup's bytes (microversion 3.47); it may be larger than the backup.
     Raises InvalidInput, NotFound, WrongStatus, QuotaExceeded."""
-    checked = new._replace(name=check_text("name", new.name), description=check_text("description", new.description))
+    checked = check_new_volume(deps, new)
     return await accept(deps, caller, Volume, _accept_volume, deps, caller, checked, backup_id)
 
 
@@ -71,27 +68,16 @@ def _new_volume(tx: Tx, deps: Deps, caller: Caller, backup: Backup, new: NewVolu
     backend, no_place = place(tx, deps, volume_type)
     if no_place is not None:
         raise InvalidInput("volume_type", no_place)
-    empty: dict[str, Any] = dict.fromkeys(("previous_status", "snapshot_id", "source_volid", "updated_at", "reason"))
-    volume = Volume(
-        **empty,
-        id=VolumeId(new_uuid()),
-        project_id=caller.project_id,
-        user_id=caller.user_id,
-        name=new.name,
-        description=new.description,
+    passed_on = {key: value for key, value in backup.volume_metadata.items() if key not in SHOWN_METADATA}
+    volume = volume_record(
+        deps,
+        caller,
+        new._replace(metadata={**passed_on, **new.metadata}),
+        volume_type,
         size_gib=size_gib,
         status=status,
-        volume_type=volume_type.name,
-        availability_zone=deps.settings.api.availability_zone,
-        bootable=backup.bootable,
-        readonly=False,
-        multiattach=wants_multiattach(volume_type),
-        metadata={**backup.volume_metadata, **{key: str(value) for key, value in new.metadata.items()}},
-        created_at=deps.clock(),
-        group_id=new.group_id,
-        image_metadata={},
-        type_id=volume_type.id,
         backend=backend,
+        bootable=backup.bootable,
     )
     if new.group_id is not None:
         check_joining(tx, caller, new.group_id, volume)
@@ -110,6 +96,7 @@ def _queue_restore(
         "make": make,
         "name": volume.name or "",
         "size_gib": volume.size_gib,
+        "begun_as": volume.status,
     }
     claims = (("backup", backup.id),)
     return volume, queue_volume_work(tx, deps, caller, "restore_backup", volume, work, now, claims)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from openevs.domain.errors import InUse, InvalidInput, WrongStatus
 from openevs.domain.ids import SnapshotId, VolumeId, new_uuid
 from openevs.domain.lifecycle import VOLUME_STATUSES, Move, SnapshotMoves, VolumeMoves, reset_volume
-from openevs.domain.model import Attachment, Caller, Operation, Snapshot, Volume
+from openevs.domain.model import Attachment, Caller, Operation, Snapshot, Volume, VolumeType
 from openevs.domain.quota import UNLIMITED, growth_usage, volume_usage
 from openevs.domain.rules import check_new_metadata, check_text, check_volume_metadata
 from openevs.service.deps import Deps, accept
@@ -54,19 +54,60 @@ async def create_volume(deps: Deps, caller: Caller, new: NewVolume) -> Volume:
         raise InvalidInput("source_volid", "a volume has one source: give snapshot_id or source_volid.", "EVS.1016")
     if new.size_gib is None and new.snapshot_id is None and new.source_volid is None:
         raise InvalidInput("size", "it is required when there is no snapshot_id and no source_volid.", "EVS.1010")
-    _check_place(deps, new)
-    checked = new._replace(
+    return await accept(deps, caller, Volume, _accept_volume, deps, caller, check_new_volume(deps, new))
+
+
+def check_new_volume(deps: Deps, new: NewVolume) -> NewVolume:
+    """Return a volume as it will be stored, whatever it is made from. Raises InvalidInput."""
+    zone, known = new.availability_zone, deps.settings.api.availability_zone
+    if zone is not None and zone != known:
+        raise InvalidInput("availability_zone", f"there is no zone {zone!r}; the only one is {known!r}.", "EVS.2053")
+    if new.size_gib is not None:
+        check_size(deps, new.size_gib)
+    return new._replace(
         name=check_text("name", new.name, _CODES["name"]),
         description=check_text("description", new.description, _CODES["description"]),
         metadata=check_new_metadata(new.metadata, has_source=new.snapshot_id is not None),
     )
-    return await accept(deps, caller, Volume, _accept_volume, deps, caller, checked)
 
 
-def _check_place(deps: Deps, new: NewVolume) -> None:
-    zone, known = new.availability_zone, deps.settings.api.availability_zone
-    if zone is not None and zone != known:
-        raise InvalidInput("availability_zone", f"there is no zone {zone!r}; the only one is {known!r}.", "EVS.2053")
+def volume_record(
+    deps: Deps,
+    caller: Caller,
+    new: NewVolume,
+    volume_type: VolumeType,
+    *,
+    size_gib: int,
+    status: str,
+    backend: str | None,
+    bootable: bool = False,
+) -> Volume:
+    """Return the record of a volume of the caller's that is to be made."""
+    return Volume(
+        id=VolumeId(new_uuid()),
+        project_id=caller.project_id,
+        user_id=caller.user_id,
+        name=new.name,
+        description=new.description,
+        size_gib=size_gib,
+        status=status,
+        previous_status=None,
+        volume_type=volume_type.name,
+        availability_zone=deps.settings.api.availability_zone,
+        bootable=bootable,
+        readonly=False,
+        multiattach=new.multiattach or wants_multiattach(volume_type),
+        metadata={key: str(value) for key, value in new.metadata.items()},
+        snapshot_id=None if new.snapshot_id is None else SnapshotId(new.snapshot_id),
+        source_volid=None if new.source_volid is None else VolumeId(new.source_volid),
+        created_at=deps.clock(),
+        updated_at=None,
+        reason=None,
+        group_id=new.group_id,
+        image_metadata={},
+        type_id=volume_type.id,
+        backend=backend,
+    )
 
 
 def _accept_volume(tx: Tx, deps: Deps, caller: Caller, new: NewVolume) -> tuple[Volume, Operation]:
@@ -78,31 +119,7 @@ def _accept_volume(tx: Tx, deps: Deps, caller: Caller, new: NewVolume) -> tuple[
         raise InvalidInput("size", f"it is {size_gib} GiB, but the source has {source_gib}.", "EVS.1010")
     check_size(deps, size_gib)
     backend, no_place = place(tx, deps, volume_type)
-    volume = Volume(
-        id=VolumeId(new_uuid()),
-        project_id=caller.project_id,
-        user_id=caller.user_id,
-        name=new.name,
-        description=new.description,
-        size_gib=size_gib,
-        status="creating",
-        previous_status=None,
-        volume_type=volume_type.name,
-        availability_zone=deps.settings.api.availability_zone,
-        bootable=False,
-        readonly=False,
-        multiattach=new.multiattach or wants_multiattach(volume_type),
-        metadata={key: str(value) for key, value in new.metadata.items()},
-        snapshot_id=None if new.snapshot_id is None else SnapshotId(new.snapshot_id),
-        source_volid=None if new.source_volid is None else VolumeId(new.source_volid),
-        created_at=now,
-        updated_at=None,
-        reason=None,
-        group_id=new.group_id,
-        image_metadata={},
-        type_id=volume_type.id,
-        backend=backend,
-    )
+    volume = volume_record(deps, caller, new, volume_type, size_gib=size_gib, status="creating", backend=backend)
     if new.group_id is not None:
         check_joining(tx, caller, new.group_id, volume)
     take_quota(tx, caller.project_id, volume_usage(size_gib, volume.volume_type), deps.quota_defaults, size_gib)

@@ -63,9 +63,8 @@ def parents_among(tx: Tx, backup_ids: Iterable[str]) -> set[str]:
 
 
 def sharing_vault_id(tx: Tx, backup: Backup) -> int:
-    """Return how many other backups are the same one in the vault, and are not being deleted."""
-    others = [table.c.vault_id == backup.vault_id, table.c.id != backup.id, table.c.status != "deleting"]
-    return count_rows(tx, table, others)
+    """Return how many other backups are the same one in the vault."""
+    return count_rows(tx, table, [table.c.vault_id == backup.vault_id, table.c.id != backup.id])
 
 
 def forget_bases(tx: Tx, snapshot_ids: Sequence[str]) -> None:

@@ -13,7 +13,8 @@ from openevs.api.wire.lists import Listing
 from openevs.api.wire.times import wire_time
 from openevs.domain.backup import Backup
 from openevs.domain.errors import InvalidInput
-from openevs.domain.ids import BackupId, VolumeId, is_uuid
+from openevs.domain.ids import BackupId, VolumeId, is_canonical_uuid
+from openevs.domain.rules import SHOWN_METADATA, check_metadata, check_new_metadata, check_text
 from openevs.service.backups import Shown
 
 BACKUP_LIST: Final = Listing(
@@ -140,7 +141,8 @@ def _progress(call: Call, backup: Backup) -> dict[str, Any]:
 
 # Records --------------------------------------------------------------------------------------------------------
 
-_KEPT: Final = ("id", "volume_id", "name", "description", "container", "availability_zone", "metadata")
+_TEXTS: Final = ("name", "description", "container", "availability_zone")
+_KEPT: Final = ("id", "volume_id", *_TEXTS, "metadata")
 
 
 def record_of(backup: Backup) -> dict[str, str]:
@@ -164,15 +166,17 @@ def read_record(call: Call, record: BackupRecord) -> Backup:
     try:
         facts = json.loads(base64.b64decode(record.backup_url, validate=True))
         given = _Facts(**{name: facts.get(name) for name in _Facts.__struct_fields__})
-    except (binascii.Error, ValueError, UnicodeDecodeError, AttributeError, TypeError):
+    except (binascii.Error, ValueError, UnicodeDecodeError, AttributeError, TypeError, RecursionError):
         raise _bad("it is not a record that an export has made.") from None
     for name in ("id", "vault_id", "volume_id"):
-        if not isinstance(getattr(given, name), str) or not is_uuid(getattr(given, name)):
+        if not isinstance(getattr(given, name), str) or not is_canonical_uuid(getattr(given, name)):
             raise _bad(f"it has no {name}.")
-    if not isinstance(given.size, int) or given.size < 1 or not isinstance(given.record, str):
-        raise _bad("it has no size, or no record.")
+    most = call.deps.max_volume_gib
+    if type(given.size) is not int or not 1 <= given.size <= most:
+        raise _bad(f"its size must be a whole number of GiB from 1 to {most}.")
     caller, now = call.caller, call.deps.clock()
-    texts = {name: _text(getattr(given, name)) for name in ("name", "description", "container", "availability_zone")}
+    texts = {name: _text(name, getattr(given, name)) for name in _TEXTS}
+    of_volume = {key: value for key, value in _map("volume_metadata", given).items() if key not in SHOWN_METADATA}
     return Backup(
         **texts,
         id=BackupId(given.id),
@@ -183,8 +187,8 @@ def read_record(call: Call, record: BackupRecord) -> Backup:
         parent_id=None,
         size_gib=given.size,
         status="creating",
-        metadata=_words(given.metadata),
-        volume_metadata=_words(given.volume_metadata),
+        metadata=check_metadata(_map("metadata", given)),
+        volume_metadata=check_new_metadata(of_volume, has_source=False),
         bootable=given.bootable is True,
         fail_reason=None,
         data_timestamp=now,
@@ -192,7 +196,7 @@ def read_record(call: Call, record: BackupRecord) -> Backup:
         bytes_read=0,
         bytes_stored=0,
         vault_id=BackupId(given.vault_id),
-        record=given.record,
+        record=_record(given.record),
         base_snapshot_id=None,
         restore_volume_id=None,
         created_at=now,
@@ -219,9 +223,22 @@ def _bad(reason: str) -> InvalidInput:
     return InvalidInput("backup_url", reason)
 
 
-def _text(value: Any) -> str | None:
-    return value[:255] if isinstance(value, str) else None
+def _text(name: str, value: Any) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise _bad(f"its {name} is no text.")
+    return check_text(f"backup_url.{name}", value)
 
 
-def _words(value: Any) -> dict[str, str]:
-    return {str(k): str(v) for k, v in value.items()} if isinstance(value, dict) else {}
+def _record(value: Any) -> str:
+    if not isinstance(value, str) or not value or not value.isascii() or not value.isprintable():
+        raise _bad("it has no record of the vault's.")
+    return value
+
+
+def _map(name: str, given: _Facts) -> dict[str, object]:
+    value = getattr(given, name)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise _bad(f"its {name} is no object.")
+    return value
