@@ -43,6 +43,30 @@ def test_sdk(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     cloud.close()
 
 
+def test_sdk_backups(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(service.folder / "clouds.yaml"))
+    cloud = openstack.connect(cloud="openevs")
+    storage: Any = cloud.block_storage
+    volume = storage.wait_for_status(storage.create_volume(size=1, name="sdk"), "available", wait=20)
+    made = []
+    for incremental in (False, True):
+        backup = storage.create_backup(volume_id=volume.id, name=f"sdk-{incremental}", is_incremental=incremental)
+        made.append(storage.wait_for_status(backup, "available", wait=20))
+    assert [backup.is_incremental for backup in made] == [False, True]
+    assert {backup.name for backup in storage.backups(volume_id=volume.id)} == {"sdk-False", "sdk-True"}
+    restored = storage.restore_backup(made[1], name="sdk-restored")
+    copy = storage.wait_for_status(storage.get_volume(restored.volume_id), "available", wait=20)
+    assert copy.name == "sdk-restored"
+    storage.wait_for_status(storage.get_backup(made[1]), "available", wait=20)
+    for backup in reversed(made):
+        storage.delete_backup(backup)
+        storage.wait_for_delete(backup, wait=20)
+    for each in (copy, volume):
+        storage.delete_volume(each)
+        storage.wait_for_delete(each, wait=20)
+    cloud.close()
+
+
 def run(service: Service, *words: str) -> Any:
     """Run the `openstack` command and return what it prints, decoded."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("OS_")}
