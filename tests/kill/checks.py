@@ -15,6 +15,7 @@ from openevs.engine.layers import manifest, qcow2
 from openevs.engine.layers.manifest import Manifest
 from tests.kill.backups import bases, list_backups
 from tests.kill.clients import HttpClient, uri_of
+from tests.kill.groups import passing_groups
 from tests.kill.journal import Snap, Vol, World, close
 
 QUIET_SECONDS: Final = 20.0
@@ -56,6 +57,7 @@ async def is_quiet(client: HttpClient, folder: Path) -> list[str]:
         for row in (await list_backups(client)).values()
         if row["status"] in TRANSITIONAL_BACKUP_STATUSES
     ]
+    wrong += await passing_groups(client)
     return wrong + await asyncio.to_thread(_open_work, folder)
 
 
@@ -171,13 +173,14 @@ async def _detach(client: HttpClient, volume_id: str, attachment_ids: list[str])
     return [] if status == "available" else [f"volume {volume_id} is {status} after all its attachments have gone"]
 
 
-def check_quota(folder: Path, volumes: Rows, snapshots: Rows) -> list[str]:
+def check_quota(folder: Path, volumes: Rows, snapshots: Rows, groups: int) -> list[str]:
     """Usage is what a recount of the lists gives, in total and, for volumes, by type."""
     counted: Counter[str] = Counter(f"volumes_{row['volume_type']}" for row in volumes.values())
     for name, rows in (("volumes", volumes), ("snapshots", snapshots)):
         for row in rows.values():
             counted[name] += 1
             counted["gigabytes"] += row["size"]
+    counted["groups"] = groups
     with closing(_database(folder)) as database:
         recorded = dict(
             database.execute("SELECT resource, in_use FROM quota_usage WHERE resource NOT LIKE '%#_%' ESCAPE '#'")
@@ -188,7 +191,7 @@ def check_quota(folder: Path, volumes: Rows, snapshots: Rows) -> list[str]:
     by_type = {name for name in (*recorded, *counted) if name.startswith("volumes_")}
     return [
         f"quota: {recorded.get(name, 0)} {name} are recorded, {counted[name]} are there"
-        for name in ("volumes", "snapshots", "gigabytes", *sorted(by_type))
+        for name in ("volumes", "snapshots", "gigabytes", "groups", *sorted(by_type))
         if recorded.get(name, 0) != counted[name]
     ]
 

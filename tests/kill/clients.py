@@ -64,6 +64,8 @@ class Client(Protocol):
     async def back_up(self, volume_id: str, name: str, *, incremental: bool) -> Answer: ...
     async def restore(self, backup_id: str, name: str) -> Answer: ...
     async def delete_backup(self, backup_id: str) -> Answer: ...
+    async def snapshot_group(self, group_id: str, name: str) -> Answer: ...
+    async def delete_group_snapshot(self, group_snapshot_id: str) -> Answer: ...
 
 
 Sent = Callable[[], None]
@@ -182,6 +184,13 @@ class HttpClient:
     async def delete_backup(self, backup_id: str) -> Answer:
         return await self.call("DELETE", f"backups/{backup_id}")
 
+    async def snapshot_group(self, group_id: str, name: str) -> Answer:
+        body = {"group_snapshot": {"group_id": group_id, "name": name}}
+        return _inner(await self.call("POST", "group_snapshots", body), "group_snapshot")
+
+    async def delete_group_snapshot(self, group_snapshot_id: str) -> Answer:
+        return await self.call("DELETE", f"group_snapshots/{group_snapshot_id}")
+
 
 class CinderClient:
     """python-cinderclient, as a script would use it: actions to attach, `revert` to put back."""
@@ -278,6 +287,13 @@ class CinderClient:
 
     async def delete_backup(self, backup_id: str) -> Answer:
         return await self._do(lambda: self._api.backups.delete(backup_id))
+
+    async def snapshot_group(self, group_id: str, name: str) -> Answer:
+        made = await self._do(lambda: self._api.group_snapshots.create(group_id, name=name))
+        return Answer(made.status, {"id": made.body.id}) if made.accepted else made
+
+    async def delete_group_snapshot(self, group_snapshot_id: str) -> Answer:
+        return await self._do(lambda: self._api.group_snapshots.delete(group_snapshot_id))
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,9 @@ _HEAD: Final = struct.Struct(">8sQII")
 _MAGIC: Final = b"OEVSKILL"
 _ZEROS: Final = bytes(RECORD_BYTES)
 
+History = dict[int, list[tuple[int, int]]]
+"""Slot → records that were written for good, each with the newest number that was begun when that was known."""
+
 Slots = dict[int, frozenset[int]]
 """Slot → numbers of the records that may be in it; a slot that is missing holds zeros."""
 
@@ -74,10 +77,25 @@ class Snap:
     deleted: bool = False
     """Whether its deletion was answered with 202."""
     times_read: int = 0
+    group: "GroupSnap | None" = None
+    history: History | None = None
+    """For one of a group snapshot: what was written to its volume; None if that was put back meanwhile."""
 
 
 class Bak(Snap):
     """A backup that was asked for. What it may hold is told as of a snapshot; its volume may go before it."""
+
+
+@dataclass(eq=False)
+class GroupSnap:
+    """A group snapshot that was asked for."""
+
+    name: str
+    snapshots: list[Snap] = field(default_factory=list)
+    id: str | None = None
+    accepted: bool = False
+    delete_sent: bool = False
+    deleted: bool = False
 
 
 @dataclass(eq=False)
@@ -99,15 +117,26 @@ class Vol:
     open: bool = True
     """It may still be being made: what is begun on its source may be in it."""
     busy: bool = False
+    grouped: bool = False
+    history: History = field(default_factory=dict)
 
     def begin(self, slot: int, number: int) -> None:
         """A write is sent."""
         for one in (self, *self.taking):
             one.slots[slot] = one.slots.get(slot, frozenset((0,))) | {number}
 
-    def settled(self, slot: int, number: int) -> None:
-        """This record is what the slot holds, whatever happens."""
+    def settled(self, slot: int, number: int, newest: int) -> None:
+        """This record is what the slot holds, whatever happens; `newest` is the last number that was given out."""
         self.slots[slot] = frozenset((number,))
+        if self.grouped:
+            self.history.setdefault(slot, []).append((number, newest))
+
+    def overwritten(self) -> None:
+        """What it holds may be put back: order among writes is known from here on only."""
+        self.history = {}
+        for one in self.taking:
+            if isinstance(one, Snap):
+                one.history = None
 
     @contextmanager
     def kept(self) -> Iterator[None]:
@@ -123,11 +152,12 @@ class Numbers:
     """Numbers of records: each is given out once in a run."""
 
     def __init__(self) -> None:
-        self._next = itertools.count(1)
+        self.newest = 0
 
     def take(self) -> int:
         """Return the next."""
-        return next(self._next)
+        self.newest += 1
+        return self.newest
 
 
 @dataclass
@@ -137,6 +167,10 @@ class World:
     volumes: list[Vol] = field(default_factory=list)
     snapshots: list[Snap] = field(default_factory=list)
     backups: list[Bak] = field(default_factory=list)
+    group_snapshots: list[GroupSnap] = field(default_factory=list)
+    group_id: str = ""
+    instants: int = 0
+    """Group snapshots that were compared."""
     numbers: Numbers = field(default_factory=Numbers)
     _names: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
@@ -151,6 +185,14 @@ class World:
     def usable_snapshots(self) -> list[Snap]:
         """Return the live snapshots that have been seen to be available."""
         return [one for one in self.live_snapshots() if not one.open]
+
+    def members(self) -> list[Vol]:
+        """Return the volumes of the group."""
+        return [one for one in self.volumes if one.grouped]
+
+    def live_group_snapshots(self) -> list[GroupSnap]:
+        """Return the group snapshots that are known to have been made, and not asked to go."""
+        return [one for one in self.group_snapshots if one.id and not one.delete_sent]
 
     def live_backups(self) -> list[Bak]:
         """Return the backups that are known to have been made, and not asked to go."""

@@ -13,11 +13,12 @@ from typing import Final, TypeVar
 
 from tests.kill.backups import BackupLoad
 from tests.kill.clients import Answer, Client, HttpClient
+from tests.kill.groups import GroupLoad, name_snapshots
 from tests.kill.journal import Slots, Snap, Vol, World, close, widened
 from tests.kill.writer import Writer
 
 T = TypeVar("T")
-MOST_VOLUMES: Final = 8
+MOST_VOLUMES: Final = 9
 MOST_SNAPSHOTS: Final = 14
 LARGEST_GIB: Final = 4
 TYPES: Final = ("layers", "SSD", "SAS")
@@ -77,6 +78,7 @@ class Load:
             "delete snapshot": (6, self._delete_snapshot),
             "delete volume": (4, self._delete_volume),
             **BackupLoad(world, tally.count, rng, MOST_VOLUMES).moves(),
+            **GroupLoad(world, tally.count, rng).moves(),
         }
 
     def resume(self) -> None:
@@ -153,7 +155,7 @@ class Load:
             volume.size = max(volume.size, size)
 
     async def _delete_volume(self, client: Client) -> None:
-        detached = [one for one in self.world.live_volumes() if not one.uri]
+        detached = [one for one in self.world.live_volumes() if not one.uri and not one.grouped]
         volume = self._pick(detached if len(detached) > 2 else [])
         if volume is None:
             return
@@ -199,6 +201,7 @@ class Load:
             # Until the answer, and for what is just being taken of the volume, both are possible.
             for one in (volume, *volume.taking):
                 one.slots = widened(one.slots, snapshot.slots)
+            volume.overwritten()
             answer = await client.put_back(str(volume.id), str(snapshot.id))
         self.tally.count("put back", answer)
         if answer.accepted:
@@ -265,6 +268,8 @@ class Load:
                 answer = await client.call("GET", f"{kind}/detail")
                 if answer.status != 200:
                     continue
+                if kind == "snapshots":
+                    name_snapshots(self.world, {one["id"]: one for one in answer.body[kind]})
                 there = {one["id"]: one["status"] for one in answer.body[kind]}
                 for thing in things:
                     if thing.open and there.get(str(thing.id)) in ("available", "in-use"):

@@ -61,7 +61,7 @@ class Writer:
             self.records += 1
             unflushed[slot] = number
             if self._safe:
-                self.volume.settled(slot, number)
+                self.volume.settled(slot, number, self._numbers.newest)
             if self._rng.random() < 0.25:
                 await self._flush(client, unflushed)
             await asyncio.sleep(self._rng.uniform(0, 0.03))
@@ -72,7 +72,7 @@ class Writer:
             await client.flush()
         self.flushes += 1
         for slot, number in unflushed.items():
-            self.volume.settled(slot, number)
+            self.volume.settled(slot, number, self._numbers.newest)
         unflushed.clear()
 
 
