@@ -236,6 +236,8 @@ def _layers(folder: Path, made: list[Manifest]) -> list[str]:
                 return [f"layer {at} is missing"]
             needed.add(at)
             at = parents[at]
+    # A merge that ended just as another volume was being connected waits, with its note, until that one is served no more.
+    served = {layer for one in made if one.export is not None for layer in _below(str(one.head), parents)}
     # One that is prepared for the next snapshot of a volume that is served hangs on its head.
     heads = Counter(str(one.head) for one in made if one.export is not None)
     left = []
@@ -245,4 +247,18 @@ def _layers(folder: Path, made: list[Manifest]) -> list[str]:
             heads[below] -= 1
         else:
             left.append(f"layer {layer} (on {below}) is needed by nothing")
-    return left + [f"{path.name} is left in the pool" for path in folder.iterdir() if path.suffix != ".qcow2"]
+    return left + [
+        f"{path.name} is left in the pool"
+        for path in folder.iterdir()
+        if path.suffix != ".qcow2" and not (path.suffix == ".merged" and path.stem in served)
+    ]
+
+
+def _below(top: str, parents: dict[str, str | None]) -> list[str]:
+    """Return a layer and all that are below it."""
+    chain: list[str] = []
+    at: str | None = top
+    while at is not None:
+        chain.append(at)
+        at = parents.get(at)
+    return chain
