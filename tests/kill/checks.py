@@ -236,7 +236,7 @@ def _layers(folder: Path, made: list[Manifest]) -> list[str]:
                 return [f"layer {at} is missing"]
             needed.add(at)
             at = parents[at]
-    # A merge that ended just as another volume was being connected waits, with its note, until that one is served no more.
+    # A merge that ends just as another volume is being connected waits, with its note, while that one is served.
     served = {layer for one in made if one.export is not None for layer in _below(str(one.head), parents)}
     # One that is prepared for the next snapshot of a volume that is served hangs on its head.
     heads = Counter(str(one.head) for one in made if one.export is not None)

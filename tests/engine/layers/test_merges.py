@@ -1,6 +1,7 @@
 """Giving space back: live, detached, broken off, and lost at each step."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from openevs.domain.ids import VolumeId
 from openevs.engine.layers.core import Core, Volume
 from openevs.engine.layers.daemon import Daemon
+from openevs.engine.layers.graph import LayerId
 from openevs.engine.layers.merge import Merger
 from openevs.engine.layers.pool import Pool
 from openevs.engine.nbd import NbdClient
@@ -97,6 +99,40 @@ def test_a_call_breaks_a_merge_off_and_goes_on(served: bool) -> None:
         await client.close()
         await bench.engine.ensure_no_export(volume_id)
         assert await bench.engine.read(second, 0, 96 * MIB) == b"b" * 96 * MIB
+
+    on_bench(test)
+
+
+def test_a_merge_that_is_whole_is_moved_before_its_volume_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The volume's daemon has just been started, and has nothing open: the layer that it is about to open must be the
+    one that took the other's place, or what clients write goes with the other."""
+
+    async def test(bench: Bench) -> None:
+        volume_id = await bench.volume()
+        await bench.put(volume_id, 0, "a")
+        first = await bench.snapshot(volume_id)
+        await bench.put(volume_id, 1, "b")
+        loop, noted, started = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+        note, spawn = Pool.note_merged, Daemon.spawn
+
+        def slow_note(self: Pool, upper: LayerId, lower: LayerId) -> None:
+            note(self, upper, lower)
+            loop.call_soon_threadsafe(noted.set)
+            assert started.wait(20)
+
+        async def seen_spawn(self: Daemon, *given: Any) -> None:
+            await spawn(self, *given)
+            if noted.is_set():
+                started.set()
+
+        monkeypatch.setattr(Pool, "note_merged", slow_note)
+        monkeypatch.setattr(Daemon, "spawn", seen_spawn)
+        await bench.engine.ensure_no_snapshot(first)
+        await asyncio.wait_for(noted.wait(), 20)
+        async with bench.served(volume_id) as client:
+            await client.write(2 * BLOCK, b"c" * BLOCK, fua=True)
+        await bench.engine.settle()
+        assert await bench.text(volume_id, 3) == "abc"
 
     on_bench(test)
 

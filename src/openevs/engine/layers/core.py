@@ -49,6 +49,8 @@ class Volume:
     """Who serves it, or did and has not let go of it."""
     process: int | None = None
     """The host's process in which it was last found open: another one has yet to open it."""
+    shut: bool = False
+    """Nothing of it is open anywhere, though its daemon may run: it is just about to be opened."""
     unsure: bool = True
     """What the daemon has open may differ from the manifest: a command's outcome is unknown, or it is newly found."""
     spare: LayerId | None = None

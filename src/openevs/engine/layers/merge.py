@@ -324,7 +324,7 @@ class Merger:
         return any(
             layer in self.core.chain(volume.manifest.head)
             for volume in self.core.volumes.values()
-            if volume.daemon and volume.daemon.alive()
+            if volume.daemon and volume.daemon.alive() and not volume.shut
         )
 
     def _still_due(self, merge: Merge) -> bool:

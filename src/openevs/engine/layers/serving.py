@@ -230,10 +230,16 @@ class Serving:
     async def _open(self, volume: Volume, host: Host) -> None:
         start = time.perf_counter()
         with translated():
+            async with host.lock:
+                await self.inside.close(volume, host)  # what somebody got half-way with
             with self._core.reserving(self._core.chain(volume.manifest.head)):
+                # The daemon may run already, but has nothing of this volume: a merge that is whole must be moved before
+                # it is opened. Else clients would write to a layer whose place another one has taken.
+                volume.shut = True
                 await self._release(volume)
                 chain = self._core.chain(volume.manifest.head)
                 with self._core.reserving(chain):
+                    volume.shut = False
                     async with host.lock:
                         await self.inside.open(volume, host, chain)
             await self.heads.drop_spare_file(volume)
