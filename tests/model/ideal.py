@@ -90,7 +90,12 @@ class Ideal:
     # Volumes ----------------------------------------------------------------------------------------------------
 
     def may_create(self, size: int | None, snapshot_id: str | None = None, source_id: str | None = None) -> int:
-        """A new volume; without a size it takes its source's."""
+        """A new volume; without a size it takes its source's.
+
+        A size that none may have is refused before a source is looked for.
+        """
+        if size is not None and not 1 <= size <= LARGEST_GIB:
+            return REFUSED
         least = 0
         if snapshot_id is not None:
             if snapshot_id not in self.snapshots:
@@ -106,7 +111,7 @@ class Ideal:
             least = self.volumes[source_id].size
         if size is None:
             size = least
-        if not max(1, least) <= size <= LARGEST_GIB:
+        if size < max(1, least):
             return REFUSED
         return ACCEPTED if self.fits({"volumes": 1, "gigabytes": size}) else OVER_QUOTA
 
