@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from openevs.engine.layers.manifest import write_atomically
+from openevs.durable import replace_file
 from openevs.engine.layers.qcow2 import write_empty
 
 _ROW_BYTES = 600
@@ -91,7 +91,7 @@ class FloorVolume:
         row = self._db.execute("INSERT INTO work (state, content) VALUES (?, ?)", values).lastrowid
         self._db.execute("COMMIT")
         times.append(time.perf_counter())
-        write_atomically(self._folder / "manifest.json", b"x" * _MANIFEST_BYTES)
+        replace_file(self._folder / "manifest.json", b"x" * _MANIFEST_BYTES)
         times.append(time.perf_counter())
         if prepared:
             self._command("blockdev-snapshot", node=below, overlay=node)

@@ -10,7 +10,7 @@ from openevs.vault.errors import Damaged, Missing, WrongKey
 from openevs.vault.folder import FolderStore
 from openevs.vault.objects import ObjectStore
 from openevs.vault.repository import Repository
-from tests.vault.conftest import KIB, MIB, Volume, back_up, repository, restored
+from tests.vault.conftest import KIB, MIB, Piece, Volume, back_up, repository, restored
 
 A, B, C = BackupId("a"), BackupId("b"), BackupId("c")
 
@@ -149,5 +149,58 @@ def test_records(vault: Repository, store: ObjectStore, key: bytes | None, tmp_p
         await vault.ensure_no_backup(A)
         with pytest.raises(Missing):
             await vault.import_record(record)
+
+    asyncio.run(scene())
+
+
+def test_nothing_stays_of_an_attempt_that_was_interrupted(vault: Repository, store: ObjectStore) -> None:
+    """The one that succeeds is told of other changes (layers were merged meanwhile), and cuts its chunks otherwise."""
+
+    async def scene() -> None:
+        volume = Volume(8 * MIB)
+        volume.scribble(8, 40, 4 * KIB)
+        await back_up(vault, volume, A)
+        before = chunks(store)
+        for place in range(80):  # too little of each slot for a chunk of its own
+            volume.write(place // 10 * MIB + place % 10 * 100 * KIB, bytes([place + 1]) * 40 * KIB)
+        extents, read = volume.take_extents(), volume.read
+
+        async def until_the_end(offset: int, length: int) -> bytes:
+            if offset + length > 7 * MIB:
+                await asyncio.sleep(0.3)
+                raise InterruptedError
+            return await read(offset, length)
+
+        volume.read = until_the_end  # type: ignore[method-assign]
+        with pytest.raises(InterruptedError):
+            await back_up(vault, volume, B, A, extents)
+        assert chunks(store) > before
+        volume.read = read  # type: ignore[method-assign]
+        await back_up(vault, volume, B, None, [Piece(0, len(volume.data))])
+        assert await restored(vault, B, len(volume.data)) == bytes(volume.data)
+        await vault.ensure_no_backup(B)
+        assert chunks(store) == before
+        await vault.ensure_no_backup(A)
+        assert chunks(store) == set()
+
+    asyncio.run(scene())
+
+
+def test_what_others_have_put_into_the_vault_is_in_nobody_s_way(tmp_path: Path) -> None:
+    async def scene() -> None:
+        store = FolderStore(tmp_path / "backups", make=True)
+        vault = repository(store)
+        volume = Volume(4 * MIB)
+        volume.scribble(10, 3, MIB, MIB)
+        await back_up(vault, volume, A)
+        await back_up(vault, volume, B, A)
+        for name in ("chunks/ab/.nfs0001", "chunks/README", "backups/.a.swp", "ended/.a.swp", "begun/.a.swp"):
+            store.put(name, b"not ours")
+        assert await vault.list_backups() == [A, B]
+        store.put(f"begun/{A}", b"begun")  # as a process leaves it that is killed at the end
+        assert await back_up(vault, volume, A) == await vault.inspect(A)
+        await vault.ensure_no_backup(A)
+        assert await restored(vault, B, 4 * MIB) == bytes(volume.data)
+        await vault.close()
 
     asyncio.run(scene())

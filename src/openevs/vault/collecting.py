@@ -7,7 +7,8 @@
        the end not need: it is looked at again when that backup has ended
 
 Killed anywhere it is done again from 2: a segment stays until all that it names is gone. A backup that was begun and
-never finished has no index; what it stored is found by looking at every chunk that is there.
+never finished has no index; what it stored is found by looking at every chunk that is there. So is what an attempt
+that was interrupted had stored, and the one that succeeded did not need.
 
 If an index or a segment that is still needed cannot be read, nobody knows what it needs: nothing is removed then.
 Blocking; one collection at a time.
@@ -35,7 +36,7 @@ def remove_backup(contents: Contents, backup_id: BackupId) -> None:
     try:
         collect(contents)
         if unfinished:
-            _sweep(contents)
+            sweep(contents)
     except Damaged as error:
         _log.error("vault_room_kept", backup_id=backup_id, reason=error.reason)
         return
@@ -85,8 +86,8 @@ def _collect_root(contents: Contents, root: Root, held: set[bytes]) -> bool:
     return _remove(contents, segments) and not any(ref.name in held - named for ref in root.segments)
 
 
-def _sweep(contents: Contents) -> None:
-    """Remove every chunk and segment that nothing names."""
+def sweep(contents: Contents) -> None:
+    """Remove every chunk and segment that nothing names. Raises Damaged."""
     with contents.claims.collecting() as held:
         # What is there is listed first: what comes later is claimed, and noted.
         there = set(contents.chunk_names())

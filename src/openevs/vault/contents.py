@@ -26,6 +26,7 @@ from openevs.vault.sealing import DamageError, Sealer
 _CHUNKS, _BACKUPS, _BEGUN, _ENDED = "chunks/", "backups/", "begun/", "ended/"
 _SAFE_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _DIGEST_BYTES: Final = 32
+_DIGEST: Final = re.compile(f"[0-9a-f]{{{2 * _DIGEST_BYTES}}}")
 
 
 class Stored(NamedTuple):
@@ -117,9 +118,10 @@ class Contents:
             raise Damaged(f"segment {name.hex()} of backup {backup_id}: {error}", backup_id, name.hex()) from None
 
     def chunk_names(self) -> Iterator[bytes]:
-        """Yield the names of all chunks and segments that are there."""
+        """Yield the names of all chunks and segments that are there; what somebody else has put beside them is none."""
         for key in self.store.list(_CHUNKS):
-            yield bytes.fromhex(key.rpartition("/")[2])
+            if _DIGEST.fullmatch(text := key.rpartition("/")[2]):
+                yield bytes.fromhex(text)
 
     def remove(self, names: Sequence[bytes]) -> None:
         """Remove chunks and segments."""
@@ -148,13 +150,17 @@ class Contents:
 
     def backup_ids(self) -> list[BackupId]:
         """Return the ids of all backups that are there."""
-        return [BackupId(key.removeprefix(_BACKUPS)) for key in self.store.list(_BACKUPS)]
+        return self._ids(_BACKUPS)
 
     def note_begun(self, backup_id: BackupId) -> None:
         """Note that chunks are about to be stored."""
         check_id(backup_id)
         self.store.put(_BEGUN + backup_id, b"begun\n")
         self.store.settle()
+
+    def begun_ids(self) -> list[BackupId]:
+        """Return the ids of backups that were begun and not, as far as is noted, finished."""
+        return self._ids(_BEGUN)
 
     def was_begun(self, backup_id: BackupId) -> bool:
         """Say whether it was begun and not, as far as is noted, finished."""
@@ -177,7 +183,7 @@ class Contents:
 
     def ended_ids(self) -> list[BackupId]:
         """Return the ids of backups whose room is not given back yet."""
-        return [BackupId(key.removeprefix(_ENDED)) for key in self.store.list(_ENDED)]
+        return self._ids(_ENDED)
 
     def ended_root(self, backup_id: BackupId) -> Root | None:
         """Return what an ended backup needed, or None. Raises Damaged."""
@@ -187,6 +193,11 @@ class Contents:
     def forget_ended(self, backup_id: BackupId) -> None:
         """Take the note away: nothing is left of it."""
         self.store.delete([_ENDED + backup_id])
+
+    def _ids(self, folder: str) -> list[BackupId]:
+        """Return the ids in a folder; what cannot be one was put there by somebody else, and is none."""
+        names = (key.removeprefix(folder) for key in self.store.list(folder))
+        return [BackupId(name) for name in names if _SAFE_ID.fullmatch(name)]
 
     def _root(self, folder: str, backup_id: BackupId) -> tuple[Root, str] | None:
         check_id(backup_id)

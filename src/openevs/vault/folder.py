@@ -4,7 +4,9 @@ lock            held (flock) by the one process that uses the folder
 tmp/            files that are being written
 everything else an object's name is its path
 
-A file is written beside the others, fsynced, and then renamed: what has a name is whole. `settle` fsyncs the folders.
+A file is written beside the others, fsynced, and then renamed: what has a name is whole. `settle` fsyncs the folders:
+those that were changed, and those in which something was found, for an earlier process may have been killed between a
+rename and its own `settle`, and what it stored is relied on all the same.
 """
 
 import errno
@@ -18,7 +20,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from openevs.vault.errors import Broken, NoSpace, Transient, VaultError
+from openevs import durable
+from openevs.vault.errors import Broken, Damaged, NoSpace, Transient, VaultError
+from openevs.vault.objects import LARGEST_BYTES
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _PASSING: Final = frozenset({errno.EINTR, errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EBUSY})
@@ -36,7 +40,11 @@ class FolderStore:
         self._lock: int | None = None
         self._numbers = itertools.count()
         self._changed: set[Path] = set()
+        self._settled: set[Path] = set()
+        """Folders whose own names, and all that an earlier process did in them, are on stable storage."""
         self._guard = threading.Lock()
+        self._settling = threading.Lock()
+        """Held while folders are fsynced: who finds nothing left to do waits for who does it."""
 
     @property
     def location(self) -> str:
@@ -47,7 +55,7 @@ class FolderStore:
             if self._lock is not None:
                 return
             if self._make:
-                self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                durable.make_folder(self._folder)
             elif not self._folder.is_dir():
                 raise Broken(
                     f"there is no folder {self._folder} for backups: create it, or mount the disk that holds it"
@@ -73,11 +81,13 @@ class FolderStore:
                 self._lock = None
 
     def head(self, name: str) -> int | None:
+        path = self._folder / name
         with _translated(self._folder):
             try:
-                found = (self._folder / name).stat()
+                found = path.stat()
             except (FileNotFoundError, NotADirectoryError):
                 return None
+            self._note(path.parent)
             return found.st_size if stat.S_ISREG(found.st_mode) else None
 
     def put(self, name: str, data: bytes) -> None:
@@ -85,25 +95,30 @@ class FolderStore:
         with _translated(self._folder):
             unfinished = self._folder / "tmp" / f"{next(self._numbers)}"
             try:
-                _write(unfinished, data)
+                durable.write_file(unfinished, data)
                 try:
                     unfinished.rename(path)
                 except FileNotFoundError:
-                    self._make_folders(path.parent)
+                    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                     unfinished.rename(path)
             except BaseException:
                 with suppress(OSError):
                     unfinished.unlink(missing_ok=True)
                 raise
-            with self._guard:
-                self._changed.add(path.parent)
+            self._note(path.parent, changed=True)
 
     def get(self, name: str) -> bytes | None:
+        path = self._folder / name
         with _translated(self._folder):
             try:
-                return (self._folder / name).read_bytes()
+                with path.open("rb") as file:
+                    data = file.read(LARGEST_BYTES + 1)
             except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
                 return None
+        if len(data) > LARGEST_BYTES:
+            raise Damaged(f"{path} is larger than anything that a vault keeps")
+        self._note(path.parent)
+        return data
 
     def delete(self, names: Sequence[str]) -> None:
         with _translated(self._folder):
@@ -111,52 +126,46 @@ class FolderStore:
                 path = self._folder / name
                 with suppress(FileNotFoundError, NotADirectoryError):
                     path.unlink()
-                    with self._guard:
-                        self._changed.add(path.parent)
+                    self._note(path.parent, changed=True)
 
     def list(self, prefix: str) -> Iterator[str]:
         with _translated(self._folder):
-            for folder, _, files in os.walk(self._folder / prefix):
+            # Without `onerror` a folder that cannot be read just now would look like an empty one.
+            for folder, _, files in os.walk(self._folder / prefix, onerror=_raise_unless_absent):
                 for file in files:
                     yield (Path(folder) / file).relative_to(self._folder).as_posix()
 
     def settle(self) -> None:
-        with self._guard:
-            changed, self._changed = self._changed, set()
-        try:
-            with _translated(self._folder):
-                for folder in changed:
-                    _sync_folder(folder)
-        except BaseException:
+        with self._settling:
             with self._guard:
-                self._changed |= changed
-            raise
+                changed, self._changed = self._changed, set()
+            try:
+                with _translated(self._folder):
+                    for folder in changed:
+                        durable.sync_folder(folder)
+            except BaseException:
+                with self._guard:
+                    self._changed |= changed
+                raise
+            with self._guard:
+                self._settled |= changed
 
-    def _make_folders(self, folder: Path) -> None:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    def _note(self, folder: Path, *, changed: bool = False) -> None:
+        """See that `settle` makes what is in the folder last, and the folder itself."""
         with self._guard:
-            while folder != self._folder:
-                folder = folder.parent
+            if changed:
                 self._changed.add(folder)
+            for each in (folder, *folder.parents):
+                if each in self._settled:
+                    return
+                self._changed.add(each)
+                if each == self._folder:
+                    return
 
 
-def _write(path: Path, data: bytes) -> None:
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(file, view) :]
-        os.fsync(file)
-    finally:
-        os.close(file)
-
-
-def _sync_folder(folder: Path) -> None:
-    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
+def _raise_unless_absent(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 @contextmanager

@@ -5,7 +5,10 @@ lower-case letters, digits, `-`, `.` and `/`.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import Final, Protocol
+
+LARGEST_BYTES: Final = 80 << 20
+"""No object is larger, so none that is takes more memory than that: it is damaged."""
 
 
 class ObjectStore(Protocol):
@@ -33,13 +36,13 @@ class ObjectStore(Protocol):
         returned. Raises NoSpace."""
 
     def get(self, name: str) -> bytes | None:
-        """Return the object's bytes, or None if there is none."""
+        """Return the object's bytes, or None if there is none. Raises Damaged if there are too many."""
 
     def delete(self, names: Sequence[str]) -> None:
         """Make the objects not exist. One that is not there is success."""
 
     def list(self, prefix: str) -> Iterator[str]:
-        """Yield the names that begin with `prefix`, which ends with `/`."""
+        """Yield the names that begin with `prefix`, which ends with `/`: all of them, or it raises."""
 
     def settle(self) -> None:
-        """Return when all that was put and deleted before is on stable storage."""
+        """Return when all that was put, deleted, or found to be there, is on stable storage."""

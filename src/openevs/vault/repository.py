@@ -14,7 +14,7 @@ import structlog
 
 from openevs.domain.ids import BackupId
 from openevs.vault import records, restoring
-from openevs.vault.collecting import collect, remove_backup
+from openevs.vault.collecting import collect, remove_backup, sweep
 from openevs.vault.contents import Contents, check_id
 from openevs.vault.errors import Missing, Transient, VaultError
 from openevs.vault.index import Root
@@ -68,6 +68,7 @@ class Repository:
         await self._open()
         check_id(order.backup_id)
         async with self._makers.setdefault(order.backup_id, asyncio.Lock()):
+            interrupted = await self._call(self._contents.was_begun, order.backup_id)
             if (found := await self._call(self._contents.root, order.backup_id)) is None:
                 ranges = [(extent.offset_bytes, extent.length_bytes) for extent in extents]
                 meter = Meter(report, sum(length for _, length in ranges))
@@ -75,9 +76,10 @@ class Repository:
                 await making.run(ranges, self._clock())
                 meter.tell()
                 found = await self._call(self._contents.need_root, order.backup_id)
+            await self._call(self._store.settle)  # what an earlier process had finished is promised now
+            if interrupted or not self._contents.collected:
+                await self._collect(everything=interrupted)
             await self._call(self._contents.forget_begun, order.backup_id)
-            if not self._contents.collected:
-                await self._collect()
             if found[0].size_bytes != order.size_bytes:
                 raise Missing(f"backup {order.backup_id} is there, of {found[0].size_bytes} bytes")
             return _facts(*found)
@@ -133,11 +135,14 @@ class Repository:
             raise Missing(f"backup {wanted.backup_id} is there, but is not the one that the record names")
         return _facts(root, checksum)
 
-    async def _collect(self) -> None:
-        """Look again at what an earlier process, or a removal that this backup stood in the way of, has left."""
+    async def _collect(self, *, everything: bool) -> None:
+        """Look again at what an earlier process, or a removal that this backup stood in the way of, has left; and, if
+        `everything`, at what an interrupted attempt had stored, which the one that succeeded may have cut otherwise."""
         async with self._collecting:
             try:
                 await self._call(collect, self._contents)
+                if everything:
+                    await self._call(sweep, self._contents)
             except VaultError as error:  # the backup is whole all the same
                 _log.warning("vault_not_collected", reason=error.reason)
 

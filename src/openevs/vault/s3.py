@@ -5,15 +5,16 @@ put was answered, so there is nothing to settle. One vault process per prefix: a
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, Final
 
 import botocore.session
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
 from botocore.exceptions import ConnectionError as NoConnection
 
-from openevs.vault.errors import Broken, NoSpace, Transient, VaultError
+from openevs.vault.errors import Broken, Damaged, NoSpace, Transient, VaultError
+from openevs.vault.objects import LARGEST_BYTES
 
 _ABSENT: Final = frozenset({"404", "NoSuchKey", "NotFound"})
 _REFUSED: Final = frozenset(
@@ -91,11 +92,14 @@ class S3Store:
         with self._translated():
             try:
                 answer = self._made.get_object(Bucket=self._bucket, Key=self._prefix + name)
-                data: bytes = answer["Body"].read()
+                with closing(answer["Body"]) as body:
+                    data: bytes = body.read() if answer["ContentLength"] <= LARGEST_BYTES else b""
             except ClientError as error:
                 if _code(error) in _ABSENT:
                     return None
                 raise
+        if answer["ContentLength"] > LARGEST_BYTES:
+            raise Damaged(f"{name} in {self.location} is larger than anything that a vault keeps")
         return data
 
     def delete(self, names: Sequence[str]) -> None:
@@ -135,7 +139,7 @@ class S3Store:
             yield
         except ClientError as error:
             raise self._translate(error) from None
-        except (NoConnection, HTTPClientError) as error:
+        except (NoConnection, HTTPClientError, IncompleteReadError) as error:
             raise Transient(f"backups in {self.location}: the store does not answer ({type(error).__name__})") from None
         except BotoCoreError as error:
             raise Broken(f"backups in {self.location}: {error}") from None

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from openevs import durable
 from openevs.domain.ids import SnapshotId, VolumeId
 from openevs.engine.layers import graph, manifest, qcow2
 from openevs.engine.layers.graph import LayerId, Merge, MissingLayerError
@@ -105,7 +106,7 @@ def a_manifest() -> manifest.Manifest:
 
 def test_a_manifest_survives_its_file(tmp_path: Path) -> None:
     path = tmp_path / "v.json"
-    manifest.write_atomically(path, manifest.encode(a_manifest()))
+    durable.replace_file(path, manifest.encode(a_manifest()))
     assert manifest.read(path) == a_manifest()
     assert path.stat().st_mode & 0o777 == 0o600, "it holds keys"
     assert [each.name for each in tmp_path.iterdir()] == ["v.json"]
@@ -113,14 +114,14 @@ def test_a_manifest_survives_its_file(tmp_path: Path) -> None:
 
 def test_a_manifest_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "v.json"
-    manifest.write_atomically(path, b"old")
+    durable.replace_file(path, b"old")
 
     def full(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.write", full)
     with pytest.raises(OSError, match="No space"):
-        manifest.write_atomically(path, b"new")
+        durable.replace_file(path, b"new")
     assert path.read_bytes() == b"old"
     assert [each.name for each in tmp_path.iterdir()] == ["v.json"]
 

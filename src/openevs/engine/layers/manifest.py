@@ -3,7 +3,6 @@
 Manifests hold layer ids; which layer hangs on which is written in the layers themselves.
 """
 
-import os
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -135,40 +134,3 @@ def read_record(path: Path) -> Record:
     if record.format != 1:
         raise ManifestError(f"{path} has format {record.format}; this version knows format 1")
     return record
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Put `data` at `path` on stable storage, wholly or not at all. Raises OSError (then the old file stands)."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(file, view) :]
-            os.fsync(file)
-        finally:
-            os.close(file)
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
-
-
-def sync_file(path: Path) -> None:
-    """Make what was written to the file last. Raises OSError."""
-    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
-
-
-def sync_folder(path: Path) -> None:
-    """Make what was created, renamed or removed in the folder last. Raises OSError."""
-    file = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)

@@ -21,6 +21,7 @@ from typing import Final
 import msgspec
 import structlog
 
+from openevs import durable
 from openevs.domain.ids import VolumeId
 from openevs.engine.errors import Broken, Mismatch
 from openevs.engine.layers import manifest as manifests
@@ -130,7 +131,7 @@ class Pool:
         """Commit `new`, after which `old` is none: whoever finds both believes `new`."""
         self.write_manifest(new)
         self.manifest_path(old).unlink(missing_ok=True)
-        manifests.sync_folder(self.manifest_path(old).parent)
+        durable.sync_folder(self.manifest_path(old).parent)
 
     def place_records(self, found: dict[VolumeId, Manifest]) -> None:
         """Put the manifests of records in their places, on storage and in what was found, where there are no newer
@@ -143,13 +144,13 @@ class Pool:
                         self.write_manifest(manifest)
                         found[manifest.volume_id] = manifest
             path.unlink(missing_ok=True)
-        manifests.sync_folder(self.groups)
+        durable.sync_folder(self.groups)
 
     def write_record(self, record: Record) -> None:
         """Commit several manifests at once. Raises OSError (then none is)."""
         path = self.groups / f"{record.group}.json"
         try:
-            manifests.write_atomically(path, manifests.encode(record))
+            durable.replace_file(path, manifests.encode(record))
         except OSError:
             path.unlink(missing_ok=True)
             raise
@@ -157,16 +158,16 @@ class Pool:
     def remove_record(self, group: str) -> None:
         """Forget a record whose manifests are in their places."""
         (self.groups / f"{group}.json").unlink(missing_ok=True)
-        manifests.sync_folder(self.groups)
+        durable.sync_folder(self.groups)
 
     def write_manifest(self, manifest: Manifest) -> None:
         """Commit."""
-        manifests.write_atomically(self.manifest_path(manifest), manifests.encode(manifest))
+        durable.replace_file(self.manifest_path(manifest), manifests.encode(manifest))
 
     def remove_manifest(self, volume_id: VolumeId) -> None:
         """Commit that the volume does not exist."""
         (self.volumes / f"{volume_id}.json").unlink(missing_ok=True)
-        manifests.sync_folder(self.volumes)
+        durable.sync_folder(self.volumes)
 
     def read_layers(self) -> tuple[dict[LayerId, qcow2.Header], list[str]]:
         """Return the headers of all layers, and a sentence about each that cannot be read; remove what an unfinished
@@ -197,7 +198,7 @@ class Pool:
         unfinished = self.unfinished_path(layer)
         qcow2.write_empty(unfinished, size_bytes, self._cluster_bits, name)
         unfinished.rename(self.layer_path(layer))
-        manifests.sync_folder(self.layers)
+        durable.sync_folder(self.layers)
 
     def unfinished_path(self, layer: LayerId) -> Path:
         """Return where a layer is while it is being written; what is left there is removed at the next start."""
@@ -206,9 +207,9 @@ class Pool:
     def finish_layer(self, layer: LayerId) -> None:
         """Let what was written at `unfinished_path` be a layer, on stable storage."""
         qcow2.read_header(self.unfinished_path(layer))
-        manifests.sync_file(self.unfinished_path(layer))
+        durable.sync_file(self.unfinished_path(layer))
         self.unfinished_path(layer).rename(self.layer_path(layer))
-        manifests.sync_folder(self.layers)
+        durable.sync_folder(self.layers)
 
     def create_on(self, layer: LayerId, parent: LayerId) -> None:
         """Make an empty layer as large as its parent."""
@@ -227,7 +228,7 @@ class Pool:
 
     def note_merged(self, upper: LayerId, lower: LayerId) -> None:
         """Write down that `lower` now holds all of `upper`: from here on, merging goes forward only."""
-        manifests.write_atomically(self._note_path(upper), lower.encode())
+        durable.replace_file(self._note_path(upper), lower.encode())
 
     def forget_merged(self, upper: LayerId) -> None:
         """Take the note back; nothing was moved yet."""
@@ -276,8 +277,8 @@ class Pool:
                     f"{self.folder} is neither empty nor a pool (it holds {strangers[0]!r}): give an empty folder"
                 )
             for folder in (self.layers, self.volumes):
-                folder.mkdir(mode=0o700, exist_ok=True)
-            manifests.write_atomically(path, msgspec.json.encode(_PoolFile(uuid.uuid4().hex)) + b"\n")
+                durable.make_folder(folder)
+            durable.replace_file(path, msgspec.json.encode(_PoolFile(uuid.uuid4().hex)) + b"\n")
             _log.info("pool_created", folder=str(self.folder))
         try:
             pool = msgspec.json.decode(path.read_bytes(), type=_PoolFile)
@@ -288,5 +289,5 @@ class Pool:
         if not self.layers.is_dir() or not self.volumes.is_dir():
             raise Broken(f"the pool at {self.folder} lacks its folder 'layers' or 'volumes': restore it")
         for folder in (self.released, self.incoming, self.groups):
-            folder.mkdir(mode=0o700, exist_ok=True)
+            durable.make_folder(folder)
         self.pool_id = pool.pool_id

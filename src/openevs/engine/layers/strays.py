@@ -22,9 +22,10 @@ from typing import Final
 import msgspec
 import structlog
 
+from openevs import durable
 from openevs.domain.ids import SnapshotId, VolumeId
 from openevs.engine.errors import Busy, Mismatch
-from openevs.engine.layers import manifest, qcow2, tool
+from openevs.engine.layers import qcow2, tool
 from openevs.engine.layers.core import Core, Volume
 from openevs.engine.layers.facts import snapshot_facts, volume_facts
 from openevs.engine.layers.graph import LayerId
@@ -227,7 +228,7 @@ def load_released(core: Core, volumes: dict[VolumeId, Manifest]) -> None:
     for volume_id, made in core.pool.read_released().items():
         if volume_id in adopted:
             core.pool.manifest_path(made).unlink(missing_ok=True)
-            manifest.sync_folder(core.pool.released)
+            durable.sync_folder(core.pool.released)
             continue
         if volume_id in volumes:
             del volumes[volume_id]
@@ -259,7 +260,7 @@ def _take(core: Core, volume_id: VolumeId, name: str) -> Path:
     if not _FILE_NAME.fullmatch(name) or not _is_file(source):
         raise Mismatch(f"there is no stray volume {INCOMING}{name}", expected=name)
     source.rename(taken)
-    manifest.sync_folder(core.pool.incoming)
+    durable.sync_folder(core.pool.incoming)
     return taken
 
 
@@ -268,7 +269,7 @@ def _put_back(core: Core, volume_id: VolumeId, name: str) -> None:
     taken, source = _taken_path(core, volume_id), core.pool.incoming / name.removeprefix(INCOMING)
     if name.startswith(INCOMING) and _FILE_NAME.fullmatch(source.name) and taken.exists() and not source.exists():
         taken.rename(source)
-        manifest.sync_folder(core.pool.incoming)
+        durable.sync_folder(core.pool.incoming)
 
 
 def _is_file(path: Path) -> bool:
