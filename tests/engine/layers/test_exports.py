@@ -55,6 +55,22 @@ def test_tcp_wants_the_key() -> None:
     on_bench(test)
 
 
+def test_what_a_client_discards_is_given_back() -> None:
+    async def test(bench: Bench) -> None:
+        volume_id = await bench.volume()
+        facts = await bench.engine.ensure_export(ExportSpec(volume_id))
+        async with await NbdClient.connect(facts.uri) as client:
+            await client.write(0, os.urandom(16 << 20))
+            await client.flush()
+            assert bench.allocated() > 16 << 20
+            await client.trim(0, 16 << 20)
+            await client.flush()
+            assert bench.allocated() < 1 << 20
+            assert await client.read(0, BLOCK) == bytes(BLOCK)
+
+    on_bench(test)
+
+
 def test_a_hung_daemon_holds_nobody_else_up() -> None:
     async def test(bench: Bench) -> None:
         hung, well = await bench.volume(), await bench.volume()

@@ -39,6 +39,7 @@ def test_reads_back_what_was_written(uri: str) -> None:
             await client.write(4096, b"a" * 8192, fua=True)
             await client.flush()
             assert await client.read(0, 16384) == bytes(4096) + b"a" * 8192 + bytes(4096)
+            await client.touch()
             await client.write_zeroes(4096, 4096)
             await client.trim(0, 4096)
             assert await client.read(4096, 8192) == bytes(4096) + b"a" * 4096

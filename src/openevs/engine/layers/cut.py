@@ -1,13 +1,14 @@
 """The cut: one QMP command that puts next heads on top of the present ones, and what it costs a client.
 
-The cost is measured with reads of our own that run back to back while the command does. They see what a client sees:
-the daemon holds every request up while it switches heads.
+The cost is measured with requests of our own that run back to back while the command does. They see what a client sees:
+the daemon holds every request up while it switches heads. They touch no bytes: a read would go down the whole chain.
 """
 
 import asyncio
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -16,7 +17,7 @@ from openevs.engine.layers.exports import node_name
 from openevs.engine.layers.graph import LayerId
 from openevs.engine.nbd import NbdClient
 
-_PROBE_BYTES: Final = 512
+_FLUSH_SECONDS: Final = 1.0  # a flush that takes longer is not worth waiting for
 _PROBE_SECONDS: Final = 5.0  # a client that is held up for longer has other troubles than a snapshot
 
 
@@ -39,12 +40,29 @@ class Cost:
     stall_ms: float | None
 
 
+@asynccontextmanager
+async def flushing(probes: Sequence[NbdClient | None]) -> AsyncIterator[None]:
+    """Flush the volumes while the block works, all at once and while clients write: the cut flushes what is left, one
+    volume after the other, and holds all clients up meanwhile."""
+    flushes = [asyncio.create_task(probe.flush()) for probe in probes if probe is not None]
+    try:
+        yield
+    finally:
+        if flushes:
+            done, late = await asyncio.wait(flushes, timeout=_FLUSH_SECONDS)
+            for task in late:
+                task.cancel()
+            for task in done:
+                with contextlib.suppress(OSError):
+                    task.result()
+
+
 async def cut(daemon: Daemon, cuts: Sequence[Cut], probe: NbdClient | None) -> Cost:
     """Make the cuts, all at one instant or none. Raises the daemon's errors."""
     stop = asyncio.Event()
-    watching = asyncio.create_task(_longest_read(probe, stop)) if probe else None
+    watching = asyncio.create_task(_longest_wait(probe, stop)) if probe else None
     if watching:
-        await asyncio.sleep(0)  # the first read is on its way before the command is
+        await asyncio.sleep(0)  # the first request is on its way before the command is
     start = time.perf_counter()
     try:
         if len(cuts) == 1:
@@ -62,13 +80,13 @@ async def cut(daemon: Daemon, cuts: Sequence[Cut], probe: NbdClient | None) -> C
     return Cost(round(cut_ms, 3), await watching if watching else None)
 
 
-async def _longest_read(probe: NbdClient, stop: asyncio.Event) -> float | None:
+async def _longest_wait(probe: NbdClient, stop: asyncio.Event) -> float | None:
     longest = 0.0
     with contextlib.suppress(OSError, TimeoutError):
         while not stop.is_set():
             start = time.perf_counter()
             async with asyncio.timeout(_PROBE_SECONDS):
-                await probe.read(0, _PROBE_BYTES)
+                await probe.touch()
             longest = max(longest, time.perf_counter() - start)
         return round(longest * 1e3, 3)
     return None

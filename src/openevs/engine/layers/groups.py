@@ -8,19 +8,17 @@ unless there are newer ones, and makes up for a cut that was not made: of all vo
 """
 
 import asyncio
-import contextlib
 import hashlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
-from typing import Final
 
 import structlog
 from msgspec.structs import replace
 
 from openevs.engine.errors import EngineError, Mismatch, OutcomeUnknown, Transient
 from openevs.engine.layers.core import Volume
-from openevs.engine.layers.cut import Cost, Cut, cut
+from openevs.engine.layers.cut import Cost, Cut, cut, flushing
 from openevs.engine.layers.daemon import Daemon
 from openevs.engine.layers.exports import node_name
 from openevs.engine.layers.facts import snapshot_facts
@@ -30,11 +28,9 @@ from openevs.engine.layers.manifest import Manifest, Record, Snapshot
 from openevs.engine.layers.merge import Merger
 from openevs.engine.layers.pool import new_layer_id
 from openevs.engine.layers.snapshots import Snapshots
-from openevs.engine.nbd import NbdClient
 from openevs.engine.port import SnapshotFacts, SnapshotSpec
 
 _log = structlog.get_logger()
-_FLUSH_SECONDS: Final = 1.0  # a flush that takes longer is not worth waiting for
 
 
 class Groups:
@@ -123,11 +119,8 @@ class Groups:
                 )
                 snapshots = {**now.snapshots, spec.snapshot_id: taken}
                 made.append(replace(now, head=head, snapshots=snapshots, generation=now.generation + 1))
-            flushing = asyncio.create_task(_flush(probes))  # both wait for the disk
-            try:
+            async with flushing(probes):  # both wait for the disk
                 await asyncio.to_thread(core.pool.write_record, Record(group, made))
-            finally:
-                await flushing
             for volume, manifest in zip(volumes, made, strict=True):
                 core.adopt(volume, manifest)
                 volume.spare, volume.unsure, volume.dirty = None, True, True
@@ -226,20 +219,6 @@ class Groups:
                 await asyncio.to_thread(self._core.pool.remove_record, group)
         except EngineError as error:  # the record stays, and says the same
             _log.warning("group_not_put_in_place", group=group, reason=error.reason)
-
-
-async def _flush(probes: Sequence[NbdClient | None]) -> None:
-    """Flush the volumes, all at once and while clients write: the cut flushes what is left, one after the other, and
-    holds all clients up meanwhile."""
-    flushing = [asyncio.create_task(probe.flush()) for probe in probes if probe is not None]
-    if not flushing:
-        return
-    done, late = await asyncio.wait(flushing, timeout=_FLUSH_SECONDS)
-    for task in late:
-        task.cancel()
-    for task in done:
-        with contextlib.suppress(OSError):
-            task.result()
 
 
 def _name(specs: Sequence[SnapshotSpec]) -> str:

@@ -17,7 +17,7 @@ import structlog
 
 from openevs.engine.errors import EngineError
 from openevs.engine.layers.core import Core, Volume
-from openevs.engine.layers.cut import Cost, Cut, cut
+from openevs.engine.layers.cut import Cost, Cut, cut, flushing
 from openevs.engine.layers.daemon import Daemon
 from openevs.engine.layers.exports import facts, node_name
 from openevs.engine.layers.graph import LayerId
@@ -79,7 +79,8 @@ class Heads:
             self._core.parents[new] = old
             made = change(volume.manifest)
             try:
-                await self._core.commit(volume, head=new, snapshots=made.snapshots, size_bytes=made.size_bytes)
+                async with flushing([probe]):  # both wait for the disk
+                    await self._core.commit(volume, head=new, snapshots=made.snapshots, size_bytes=made.size_bytes)
             finally:
                 if volume.manifest.head == new:
                     volume.spare, volume.unsure = None, True

@@ -144,6 +144,7 @@ class Inside:
         made = volume.manifest
         await daemon.execute("blockdev-add", {
             "driver": "throttle", "node-name": filter_name(made.volume_id), "file": node_name(made.head),
+            "discard": "unmap",  # else it drops what clients discard
             "throttle-group": limits_id(made.volume_id),
             "read-only": made.export is not None and made.export.read_only,
         })  # fmt: skip

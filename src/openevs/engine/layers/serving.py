@@ -26,6 +26,7 @@ from openevs.engine.layers.inside import Inside
 _log = structlog.get_logger()
 _JOB_POLL_SECONDS: Final = 0.002
 _LEAVING_SECONDS: Final = 0.5  # for which the daemon may still hold a client that has gone
+_TIDY_SECONDS: Final = 0.05  # for which the disk is left to those who wait for a snapshot, or were held up by it
 _RETRY_SECONDS: Final = 0.05  # before a volume that has lost its export is given it again
 _OUTGROWN_SECONDS: Final = 1.0  # between two looks whether the clients that see an old size have gone
 
@@ -58,7 +59,7 @@ class Serving:
             volume.unsure, volume.process = False, host.daemon.pid
             if volume.manifest.pending():
                 self.heads.cut_is_made(volume)
-        self.tidy(volume)
+            self.tidy(volume)
         return host.daemon
 
     async def with_daemon(self, volume: Volume, action: Callable[[Daemon], Awaitable[None]]) -> None:
@@ -264,6 +265,7 @@ class Serving:
         return bool(jobs)
 
     async def _tidy(self, volume: Volume) -> None:
+        await asyncio.sleep(_TIDY_SECONDS)
         async with volume.lock:
             export, daemon = volume.manifest.export, volume.daemon
             if export is None or daemon is None:

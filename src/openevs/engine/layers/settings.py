@@ -47,7 +47,7 @@ class LayersSettings:
     """A thousand volumes by TCP on one machine."""
 
     probe: bool = True
-    """Measure each cut's stall with reads of our own; costs one idle connection for each volume."""
+    """Measure each cut's stall with requests of our own; costs one idle connection for each volume."""
     spare: bool = True
     """Keep the next head ready, so that a cut waits for no file to be made."""
 
