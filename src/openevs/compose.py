@@ -36,6 +36,7 @@ from openevs.operations.kind import Beside, Kind
 from openevs.operations.runner import Runner
 from openevs.operations.sweeps import Sweeper
 from openevs.service.deps import Deps
+from openevs.service.group_types import ensure_group_types
 from openevs.service.types import ensure_types
 from openevs.settings import Settings
 from openevs.store.database import Database, Tx
@@ -163,6 +164,7 @@ class Application:
         await self.engine.open()
         await self.db.write(admit_pool, self.engine.describe(), await self.engine.list_objects())
         await ensure_types(self.deps)
+        await ensure_group_types(self.deps)
 
         def keep(made: Bootstrap) -> None:
             write_credentials(self.settings.data_folder, base_url, self.settings.api.region, made)

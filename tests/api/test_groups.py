@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from openevs.domain.group import RESERVED_TYPE
 from openevs.testing.application import Client, Running
 from tests.api.test_snapshots import GONE, at_work, fault
 
@@ -63,12 +64,13 @@ def test_group_types(tmp_path: Path) -> None:
         one, other = f"/v3/{{p}}/group_types/{made['id']}", f"/v3/{{p}}/group_types/{hidden['id']}"
         assert "group_specs" not in (await client.get(one))["group_type"]
         assert (await client.call("GET", other)).status_code == 404
-        assert [row["name"] for row in (await client.get("/v3/{p}/group_types"))["group_types"]] == ["a"]
+        listed = (await client.get("/v3/{p}/group_types?sort=name"))["group_types"]
+        assert [row["name"] for row in listed] == [RESERVED_TYPE, "a"]
         for query, names in (
-            ("", ["a"]),
-            ("&is_public=None", ["a", "b"]),
+            ("", ["a", RESERVED_TYPE]),
+            ("&is_public=None", ["a", "b", RESERVED_TYPE]),
             ("&is_public=False", ["b"]),
-            ("&is_public=True", ["a"]),
+            ("&is_public=True", ["a", RESERVED_TYPE]),
         ):
             rows = (await admin.get(f"/v3/{{p}}/group_types?sort=name:asc{query}"))["group_types"]
             assert [row["name"] for row in rows] == names

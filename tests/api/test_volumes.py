@@ -158,7 +158,6 @@ REFUSED_CREATES: list[tuple[dict[str, Any], str]] = [
     ({"size": 1, "image_id": GONE}, "image_id"),
     ({"size": 1, "backup_id": GONE}, "backup_id"),
     ({"size": 1, "source_replica": GONE}, "source_replica"),
-    ({"size": 1, "consistencygroup_id": GONE}, "consistencygroup_id"),
     ({"size": 1, "snapshot_id": GONE, "source_volid": GONE}, "source_volid"),
     ({"size": 1, "metadata": {"k": None}}, "metadata['k']"),
     ({"size": 1, "metadata": ["k"]}, "metadata"),

@@ -13,11 +13,13 @@ from functools import partial
 from typing import Any
 
 import cinderclient.exceptions
+import cinderclient.shell
 import pytest
+import yaml
 
 from openevs.demo.service import Service
 from openevs.engine.nbd import NbdClient
-from tests.parity.disk import read_at
+from tests.parity.disk import read_at, write_at
 from tests.parity.test_cinderclient import CONNECTOR, connect, gone, until
 from tests.parity.test_cinderclient_operating import as_admin
 
@@ -156,3 +158,49 @@ def test_every_snapshot_of_a_group_in_use_is_a_prefix(service: Service) -> None:
     cinder.groups.delete(group.id, delete_volumes=True)
     gone(lambda: cinder.groups.get(group.id))
     admin.group_types.delete(kind.id)
+
+
+def shell(service: Service, capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """Run a command of the `cinder` program; return what it prints."""
+    cloud = yaml.safe_load((service.folder / "clouds.yaml").read_text())["clouds"]["openevs"]["auth"]
+    options = [f"--os-{name.replace('_', '-')}={value}" for name, value in cloud.items()]
+    capsys.readouterr()
+    cinderclient.shell.OpenStackCinderShell().main([*options, *words])
+    return capsys.readouterr().out
+
+
+def test_the_commands_for_consistency_groups(service: Service, capsys: pytest.CaptureFixture[str]) -> None:
+    cinder, run = connect(service, "3.0"), partial(shell, service, capsys)
+    run("consisgroup-create", cinder.volume_types.default().id, "--name", "cg", "--description", "d")
+    group = cinder.consistencygroups.find(name="cg")
+    until(partial(cinder.consistencygroups.get, group.id), "available")
+    volume = cinder.volumes.create(1, consistencygroup_id=group.id)
+    assert until(partial(cinder.volumes.get, volume.id), "available").consistencygroup_id == group.id
+    attachment_id, uri = serve(connect(service, "3.44"), volume.id)
+    write_at(uri, 0, b"kept" * 100)
+    run("cgsnapshot-create", "cg", "--name", "cgs")
+    taken = cinder.cgsnapshots.find(name="cgs")
+    until(partial(cinder.cgsnapshots.get, taken.id), "available")
+    write_at(uri, 0, b"lost" * 100)
+    connect(service, "3.44").attachments.delete(attachment_id)
+    run("consisgroup-create-from-src", "--cgsnapshot", "cgs", "--name", "copy")
+    copy = cinder.consistencygroups.find(name="copy")
+    until(partial(cinder.consistencygroups.get, copy.id), "available")
+    (copied,) = [one for one in cinder.volumes.list() if one.consistencygroup_id == copy.id]
+    attachment_id, uri = serve(connect(service, "3.44"), copied.id)
+    assert read_at(uri, 0, 400) == b"kept" * 100
+    connect(service, "3.44").attachments.delete(attachment_id)
+    assert all(word in run("consisgroup-list") for word in ("cg", "copy", "available"))
+    assert group.id in run("consisgroup-show", "cg")
+    assert taken.id in run("cgsnapshot-list", "--consistencygroup-id", group.id)
+    assert group.id in run("cgsnapshot-show", "cgs")
+    run("cgsnapshot-delete", "cgs")
+    gone(partial(cinder.cgsnapshots.get, taken.id))
+    run("consisgroup-update", "cg", "--name", "renamed", "--remove-volumes", volume.id)
+    assert cinder.consistencygroups.get(group.id).name == "renamed"
+    run("consisgroup-delete", "renamed")
+    run("consisgroup-delete", "copy", "--force")
+    for one in (group, copy):
+        gone(partial(cinder.consistencygroups.get, one.id))
+    cinder.volumes.delete(volume.id)
+    gone(partial(cinder.volumes.get, volume.id))

@@ -115,6 +115,14 @@ CHOICES: Final = (
         ),
     ),
     (
+        "`consistencygroups`, `cgsnapshots`",
+        (
+            "groups and group snapshots of the type `default_cgsnapshot_type` under their older names, as in Cinder: "
+            "these calls take every group, those for groups refuse the ones of that type (400); `cgsnapshots` can be "
+            "filtered"
+        ),
+    ),
+    (
         "`os-unmanage`, and what can be managed",
         (
             "a volume or snapshot that is unmanaged keeps its bytes in the pool, under the name `volume-<id>` or "
@@ -141,7 +149,6 @@ Microversions {as_text(LOWEST)} to {as_text(HIGHEST)} on `/v3`. A native v3 path
 
 NOT_YET: Final = (
     ("`cloudbackups`, `os-backup-…`", "404; backups are Cinder's `backups`"),
-    ("`consistencygroups`, `cgsnapshots` (deprecated; `groups` and `group_snapshots` are there)", "404"),
     ("`imageRef`, `os-reimage`, `os-volume_upload_image`", "400: there are no images"),
     ("v1 volumes and snapshots, v5 as a whole, tags, the recycle bin, transfers of Huawei's families", "404"),
 )

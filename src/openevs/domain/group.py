@@ -4,11 +4,14 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from openevs.domain.ids import ProjectId, UserId
+from openevs.domain.ids import ProjectId, UserId, group_type_id
 
 CONSISTENT: Final = "consistent_group_snapshot_enabled"
 """The group spec by which a type promises that a group snapshot is one instant."""
 YES: Final = "<is> True"
+RESERVED_TYPE: Final = "default_cgsnapshot_type"
+"""Name of the type of consistency groups, which is what groups were called before there were types of them."""
+RESERVED_TYPE_ID: Final = group_type_id(RESERVED_TYPE)
 
 
 class GroupType(NamedTuple):

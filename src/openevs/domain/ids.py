@@ -17,6 +17,7 @@ UserId = NewType("UserId", str)
 
 GIB = 1 << 30
 _VOLUME_TYPES = uuid.UUID("6d1f3c5a-8f0e-4b57-9d43-0c8e5a7b21f4")
+_GROUP_TYPES = uuid.UUID("0b7f6c1e-3a52-4d88-9a61-5e2d94c7f013")
 
 
 def new_uuid() -> str:
@@ -32,6 +33,11 @@ def new_hex() -> str:
 def volume_type_id(name: str) -> str:
     """Return the id of a volume type: made from its name, so that it is the same in every installation."""
     return str(uuid.uuid5(_VOLUME_TYPES, name))
+
+
+def group_type_id(name: str) -> str:
+    """Return the id of a group type that every installation has: made from its name."""
+    return str(uuid.uuid5(_GROUP_TYPES, name))
 
 
 def is_canonical_uuid(text: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from openevs.domain.errors import InUse, InvalidInput, NotFound
-from openevs.domain.group import GroupType
+from openevs.domain.group import CONSISTENT, RESERVED_TYPE, RESERVED_TYPE_ID, YES, GroupType
 from openevs.domain.ids import new_uuid
 from openevs.domain.model import Caller
 from openevs.domain.rules import NAME_MAX_BYTES, byte_length, check_text
@@ -23,6 +23,20 @@ from openevs.store.tables import group_type as table
 DEFAULT: Final = "default"
 """In place of an id: the type that the settings name."""
 _KEY = re.compile(r"[a-zA-Z0-9\-_:. /]{1,255}")
+
+
+async def ensure_group_types(deps: Deps) -> None:
+    """Make the type of consistency groups, unless it is there."""
+    wanted = GroupType(
+        id=RESERVED_TYPE_ID,
+        name=RESERVED_TYPE,
+        description="The type of consistency groups.",
+        is_public=True,
+        group_specs={CONSISTENT: YES},
+        created_at=deps.clock(),
+        updated_at=None,
+    )
+    await deps.db.write(store.ensure_group_type, wanted)
 
 
 async def create_group_type(
@@ -56,13 +70,17 @@ async def update_group_type(deps: Deps, group_type_id: str, changes: Mapping[str
     values = dict(changes)
     if "name" in values:
         values["name"] = _check_name(values["name"])
+        if group_type_id == RESERVED_TYPE_ID and values["name"] != RESERVED_TYPE:
+            raise InvalidInput("name", f"the type of consistency groups keeps its name, {RESERVED_TYPE!r}.")
     if "description" in values:
         values["description"] = check_text("description", values["description"])
     return await deps.db.write(store.update_group_type, group_type_id, deps.clock(), values)
 
 
 async def delete_group_type(deps: Deps, group_type_id: str) -> None:
-    """Remove a group type. Raises NotFound, InUse (there are groups of it)."""
+    """Remove a group type. Raises NotFound, InUse (there are groups of it, or it is that of consistency groups)."""
+    if group_type_id == RESERVED_TYPE_ID:
+        raise InUse("group type", "it is the type of consistency groups, which cannot be deleted.")
 
     def delete(tx: Tx) -> None:
         store.find_group_type(tx, group_type_id, hidden=True)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from openevs.domain.group import RESERVED_TYPE_ID
 from openevs.domain.model import Caller
 from openevs.store.listing import Condition, Page, metadata_condition
 from openevs.store.tables import attachment, volume
@@ -141,11 +142,13 @@ GROUP_FILTERS: dict[str, Filter] = {
             "source_group_id", "project_id", "user_id",
         )
     },
+    "generic": lambda table, value: table.c.group_type_id != RESERVED_TYPE_ID,
     # A wish about the answer, which stands among the filters.
     "list_volume": lambda table, value: sa.true(),
 }  # fmt: skip
 
 GROUP_SNAPSHOT_FILTERS: dict[str, Filter] = {
+    "generic": lambda table, value: table.c.group_type_id != RESERVED_TYPE_ID,
     "id": _equal("id"),
     "ids": _one_of("id"),
     "name_like": _contains("name"),

@@ -13,6 +13,12 @@ from openevs.store.listing import Condition, Page, count_rows, list_page
 from openevs.store.tables import group_type as table
 
 
+def ensure_group_type(tx: Tx, wanted: GroupType) -> None:
+    """Add a group type unless one of its id is there; that one stays as it is."""
+    if tx.execute(sa.select(table.c.id).where(table.c.id == wanted.id)).first() is None:
+        insert_group_type(tx, wanted)
+
+
 def insert_group_type(tx: Tx, made: GroupType) -> GroupType:
     """Add a group type. Raises Conflict if there is one of its name."""
     _check_name(tx, made.name, made.id)

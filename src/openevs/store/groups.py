@@ -1,6 +1,6 @@
 """Groups in the database."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -77,6 +77,12 @@ def list_groups(tx: Tx, where: Sequence[Condition], page: Page) -> list[Group]:
 def count_groups(tx: Tx, where: Sequence[Condition]) -> int:
     """Return how many groups `where` selects."""
     return count_rows(tx, table, where)
+
+
+def groups_of_type(tx: Tx, group_ids: Collection[str], group_type_id: str) -> frozenset[str]:
+    """Return which of these groups are of a type."""
+    query = sa.select(table.c.id).where(table.c.id.in_(sorted(group_ids)), table.c.group_type_id == group_type_id)
+    return frozenset(tx.execute(query).scalars())
 
 
 def volumes_of_group(tx: Tx, group_id: str) -> list[Volume]:

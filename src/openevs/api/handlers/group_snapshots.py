@@ -17,6 +17,12 @@ from openevs.api.wire.lists import list_query, page_links
 from openevs.domain.errors import InvalidInput
 from openevs.domain.ids import is_uuid
 from openevs.service import group_snapshots as service
+from openevs.service.consistency import (
+    check_generic,
+    check_generic_group,
+    check_generic_group_snapshot,
+    only_generic,
+)
 from openevs.service.group_snapshots import NewGroupSnapshot
 from openevs.service.queries import ListQuery
 from openevs.store.listing import Page
@@ -30,6 +36,7 @@ async def post_group_snapshot(call: Call) -> Reply:
     body = parse(call, "group_snapshot", GroupSnapshotCreate)
     if not is_uuid(body.group_id):
         raise InvalidInput("group_id", f"{body.group_id[:64]!r} is not a UUID.")
+    await check_generic_group(call.deps, call.caller, body.group_id)
     new = NewGroupSnapshot(body.group_id, body.name, body.description)
     made = await service.create_group_snapshot(call.deps, call.caller, new)
     return Reply({"group_snapshot": {**group_snapshot_summary(made), "group_type_id": made.group_type_id}})
@@ -50,7 +57,7 @@ async def _list(call: Call, *, detailed: bool) -> Reply:
         query = list_query(call, GROUP_SNAPSHOT_LIST)
     else:
         query = ListQuery(Page(call.deps.settings.api.max_list_items))
-    rows, count = await service.list_group_snapshots(call.deps, call.caller, query)
+    rows, count = await service.list_group_snapshots(call.deps, call.caller, only_generic(query))
     views = [group_snapshot_detail(call, row) if detailed else group_snapshot_summary(row) for row in rows]
     body: dict[str, Any] = {"group_snapshots": views}
     links = page_links(call, query, [row.id for row in rows], count)
@@ -64,11 +71,13 @@ async def _list(call: Call, *, detailed: bool) -> Reply:
 async def get_group_snapshot(call: Call) -> Reply:
     """Show a group snapshot."""
     found = await service.get_group_snapshot(call.deps, call.caller, call.path["group_snapshot_id"])
+    check_generic(found)
     return Reply({"group_snapshot": group_snapshot_detail(call, found)})
 
 
 async def delete_group_snapshot(call: Call) -> Reply:
     """Delete a group snapshot with its snapshots."""
+    await check_generic_group_snapshot(call.deps, call.caller, call.path["group_snapshot_id"])
     await service.delete_group_snapshot(call.deps, call.caller, call.path["group_snapshot_id"])
     return Reply()
 

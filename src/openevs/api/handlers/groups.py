@@ -22,6 +22,13 @@ from openevs.api.wire.lists import list_query, page_links
 from openevs.domain.errors import InvalidInput
 from openevs.domain.ids import is_uuid
 from openevs.service import groups as service
+from openevs.service.consistency import (
+    check_generic,
+    check_generic_group,
+    check_generic_group_snapshot,
+    check_generic_type,
+    only_generic,
+)
 from openevs.service.copying import NewCopy, copy_group
 from openevs.service.groups import GroupChange, NewGroup
 
@@ -31,6 +38,7 @@ async def post_group(call: Call) -> Reply:
     body = parse(call, "group", GroupCreate)
     if not body.group_type.strip():
         raise InvalidInput("group_type", "it may not be empty.")
+    check_generic_type(body.group_type.strip())
     if not body.volume_types or len(set(body.volume_types)) < len(body.volume_types):
         raise InvalidInput("volume_types", "it must have at least one type, and none twice.")
     new = NewGroup(
@@ -50,7 +58,7 @@ async def list_groups_detail(call: Call) -> Reply:
 
 
 async def _list(call: Call, *, detailed: bool) -> Reply:
-    query = list_query(call, GROUP_LIST)
+    query = only_generic(list_query(call, GROUP_LIST))
     rows, members, count = await service.list_groups(call.deps, call.caller, query)
     views = [group_detail(call, row, members.get(row.id, ())) if detailed else group_summary(row) for row in rows]
     body: dict[str, Any] = {"groups": views}
@@ -64,8 +72,9 @@ async def _list(call: Call, *, detailed: bool) -> Reply:
 
 async def get_group(call: Call) -> Reply:
     """Show a group."""
-    group, volume_ids = await service.get_group(call.deps, call.caller, call.path["group_id"])
-    return Reply({"group": group_detail(call, group, volume_ids)})
+    group, members = await service.get_group(call.deps, call.caller, call.path["group_id"])
+    check_generic(group)
+    return Reply({"group": group_detail(call, group, members)})
 
 
 async def put_group(call: Call) -> Reply:
@@ -76,14 +85,16 @@ async def put_group(call: Call) -> Reply:
         for name, value in (("name", body.name), ("description", body.description))
         if not isinstance(value, UnsetType)
     }
-    add, remove = _ids("add_volumes", body.add_volumes), _ids("remove_volumes", body.remove_volumes)
+    add, remove = volume_ids("add_volumes", body.add_volumes), volume_ids("remove_volumes", body.remove_volumes)
     if not (texts or add or remove):
         raise InvalidInput("group", "it must have at least one of name, description, add_volumes and remove_volumes.")
+    await check_generic_group(call.deps, call.caller, call.path["group_id"])
     await service.update_group(call.deps, call.caller, call.path["group_id"], GroupChange(texts, add, remove))
     return Reply()
 
 
-def _ids(name: str, text: str | UnsetType | None) -> list[str]:
+def volume_ids(name: str, text: str | UnsetType | None) -> list[str]:
+    """Return the ids in a text, which has commas between them. Raises InvalidInput."""
     if text is UNSET or not text:
         return []
     ids = [part.strip() for part in str(text).strip(",").split(",")]
@@ -109,12 +120,17 @@ async def _create_from_src(call: Call, content: Any) -> Reply:
         given = getattr(body, name)
         if given is not None and not is_uuid(given):
             raise InvalidInput(name, f"{given[:64]!r} is not a UUID.")
+    if body.group_snapshot_id is not None:
+        await check_generic_group_snapshot(call.deps, call.caller, body.group_snapshot_id)
+    if body.source_group_id is not None:
+        await check_generic_group(call.deps, call.caller, body.source_group_id)
     new = NewCopy(body.group_snapshot_id, body.source_group_id, body.name, body.description)
     return Reply({"group": group_summary(await copy_group(call.deps, call.caller, new))})
 
 
 async def _delete(call: Call, content: Any) -> Reply:
     with_volumes = flag("delete-volumes", parse(call, "delete", GroupDelete).delete_volumes)
+    await check_generic_group(call.deps, call.caller, call.path["group_id"])
     await service.delete_group(call.deps, call.caller, call.path["group_id"], with_volumes=with_volumes)
     return Reply()
 

@@ -1,5 +1,6 @@
 """Native volumes, v2 and v3 (spec 4.1 to 4.3)."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from msgspec import UNSET, UnsetType
@@ -18,8 +19,10 @@ from openevs.api.wire.volumes import (
     whole_number,
 )
 from openevs.domain.errors import Forbidden, InvalidInput, NotFound
+from openevs.domain.model import Volume
 from openevs.service import restoring
 from openevs.service import volumes as service
+from openevs.service.consistency import consistency_groups
 from openevs.service.volumes import NewVolume
 
 SCHEDULER_HINTS: Final = frozenset({"OS-SCH-HNT:scheduler_hints", "scheduler_hints"})
@@ -27,12 +30,7 @@ SCHEDULER_HINTS: Final = frozenset({"OS-SCH-HNT:scheduler_hints", "scheduler_hin
 BACKUP_SINCE: Final = 47
 STRICT_SINCE: Final = 53
 """Microversion from which Cinder refuses unknown fields of a create."""
-ABSENT: Final = {
-    "imageRef": "image_ref",
-    "image_id": "image_id",
-    "source_replica": "source_replica",
-    "consistencygroup_id": "consistencygroup_id",
-}
+ABSENT: Final = {"imageRef": "image_ref", "image_id": "image_id", "source_replica": "source_replica"}
 """Fields of a create that ask for what OpenEVS does not have: name in the body → attribute."""
 
 UNENCRYPTED: Final = {"encryption_key_id": None}
@@ -53,14 +51,18 @@ async def post_volume(call: Call) -> Reply:
         metadata=body.metadata or {},
         snapshot_id=body.snapshot_id or None,
         source_volid=body.source_volid or None,
-        group_id=body.group_id or None,
+        group_id=body.group_id or body.consistencygroup_id or None,
         multiattach=any(flag(name, value) for name, value in _sharing(body).items() if value is not None),
     )
     if body.backup_id:
         volume = await restoring.create_volume_from_backup(call.deps, call.caller, new, _backup_id(call, body))
     else:
         volume = await service.create_volume(call.deps, call.caller, new)
-    return Reply({"volume": volume_view(call, volume)})
+    return Reply({"volume": volume_view(call, volume, (), await _consistent(call, [volume]))})
+
+
+async def _consistent(call: Call, volumes: Sequence[Volume]) -> frozenset[str]:
+    return await consistency_groups(call.deps, (volume.group_id for volume in volumes))
 
 
 def _backup_id(call: Call, body: VolumeCreate) -> str:
@@ -100,7 +102,8 @@ async def list_volumes_detail(call: Call) -> Reply:
     """List volumes with all their fields."""
     query = list_query(call, VOLUME_LIST)
     rows, attachments, count = await service.list_volumes_detail(call.deps, call.caller, query)
-    views = [volume_detail(call, row, attachments.get(row.id, ())) for row in rows]
+    consistent = await _consistent(call, rows)
+    views = [volume_detail(call, row, attachments.get(row.id, ()), consistent) for row in rows]
     return page_reply(call, query, "volumes", views, count)
 
 
@@ -117,7 +120,7 @@ async def summarize_volumes(call: Call) -> Reply:
 async def get_volume(call: Call) -> Reply:
     """Show a volume."""
     volume, attachments = await service.show_volume(call.deps, call.caller, call.path["volume_id"])
-    return Reply({"volume": volume_detail(call, volume, attachments)})
+    return Reply({"volume": volume_detail(call, volume, attachments, await _consistent(call, [volume]))})
 
 
 async def get_encryption(call: Call) -> Reply:
@@ -150,7 +153,7 @@ async def put_volume(call: Call) -> Reply:
     if not changes:
         raise InvalidInput("volume", "it must have at least one of name, description and metadata.", "EVS.1007")
     volume, attachments = await service.update_volume(call.deps, call.caller, call.path["volume_id"], changes)
-    return Reply({"volume": volume_view(call, volume, attachments)})
+    return Reply({"volume": volume_view(call, volume, attachments, await _consistent(call, [volume]))})
 
 
 async def delete_volume(call: Call) -> Reply:

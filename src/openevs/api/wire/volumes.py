@@ -1,6 +1,6 @@
 """Volumes as the API writes them: which field stands where, by API, microversion and role (spec 1.6, 4.3)."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from msgspec import UNSET, Struct, UnsetType, field
@@ -151,8 +151,11 @@ def shown_metadata(volume: Volume, attached: Sequence[Attachment]) -> dict[str, 
     return shown
 
 
-def volume_view(call: Call, volume: Volume, attachments: Sequence[Attachment] = ()) -> dict[str, Any]:
-    """Return the fields that every answer with a whole volume has, by microversion."""
+def volume_view(
+    call: Call, volume: Volume, attachments: Sequence[Attachment] = (), consistent: Collection[str] = ()
+) -> dict[str, Any]:
+    """Return the fields that every answer with a whole volume has, by microversion. `consistent`: which groups of
+    those at hand are consistency groups."""
     # One that is being disconnected is still attached; one that never was is only a reservation.
     attached = [one for one in attachments if one.status in ("attached", "detaching") and one.attached_at]
     view: dict[str, Any] = {
@@ -173,7 +176,7 @@ def volume_view(call: Call, volume: Volume, attachments: Sequence[Attachment] = 
         "bootable": "true" if volume.bootable else "false",
         "encrypted": False,
         "replication_status": "disabled",
-        "consistencygroup_id": None,
+        "consistencygroup_id": volume.group_id if volume.group_id in consistent else None,
         "multiattach": volume.multiattach,
         "attachments": [attachment_entry(one) for one in attached],
     }
@@ -207,11 +210,13 @@ def _backend(call: Call, volume: Volume) -> str:
     return volume.backend or call.deps.backends[0]
 
 
-def volume_detail(call: Call, volume: Volume, attachments: Sequence[Attachment] = ()) -> dict[str, Any]:
+def volume_detail(
+    call: Call, volume: Volume, attachments: Sequence[Attachment] = (), consistent: Collection[str] = ()
+) -> dict[str, Any]:
     """Return what show and the long list add: Cinder's extended attributes, and why an error is one.
 
     v3 shows those of the host to administrators, as Cinder does; v2 shows them to everybody, as EVS documents."""
-    view = volume_view(call, volume, attachments)
+    view = volume_view(call, volume, attachments, consistent)
     view["os-vol-tenant-attr:tenant_id"] = volume.project_id
     if call.api == "v2":
         view |= {
