@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from openevs.observe.timings import Timings
+
 _FAST = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 
 
@@ -12,20 +14,15 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._children: dict[tuple[int, tuple[str, ...]], Histogram] = {}
-        self._requests = Histogram(
+        self._requests = Timings(
             "openevs_http_request_seconds",
             "Requests by method, route and status.",
             ["method", "route", "status"],
-            buckets=_FAST,
-            registry=self.registry,
+            _FAST,
+            self.registry,
         )
-        self._transactions = Histogram(
-            "openevs_transaction_seconds",
-            "Transactions by name and mode.",
-            ["name", "mode"],
-            buckets=_FAST,
-            registry=self.registry,
+        self._transactions = Timings(
+            "openevs_transaction_seconds", "Transactions by name and mode.", ["name", "mode"], _FAST, self.registry
         )
         self._engine_calls = Histogram(
             "openevs_engine_call_seconds",
@@ -58,18 +55,11 @@ class Metrics:
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a request."""
-        self._child(self._requests, method, route, str(status)).observe(seconds)
+        self._requests.observe((method, route, str(status)), seconds)
 
     def transaction(self, name: str, mode: str, seconds: float) -> None:
         """Count a transaction."""
-        self._child(self._transactions, name, mode).observe(seconds)
-
-    def _child(self, metric: Histogram, *labels: str) -> Histogram:
-        """Finding a child is what `labels` spends its time on; there are as many as routes and transactions."""
-        key = (id(metric), labels)
-        if (found := self._children.get(key)) is None:
-            found = self._children[key] = metric.labels(*labels)
-        return found
+        self._transactions.observe((name, mode), seconds)
 
     def engine_call(self, method: str, outcome: str, seconds: float) -> None:
         """Count an engine call."""
