@@ -14,10 +14,11 @@ from openevs.domain.errors import Forbidden
 from openevs.domain.model import Caller
 from openevs.identity.port import Grant
 
+_READERS: Final = frozenset({"reader", "member", "admin", "service"})
 LEVELS: Final[Mapping[Level, Callable[[Caller], bool]]] = {
     "none": lambda caller: True,
     "token": lambda caller: True,
-    "reader": lambda caller: bool(caller.roles & {"reader", "member", "admin", "service"}),
+    "reader": lambda caller: not caller.roles.isdisjoint(_READERS),
     "member": lambda caller: caller.can_write,
     "service": lambda caller: bool(caller.roles & {"service", "admin"}),
     "admin": lambda caller: caller.is_admin,

@@ -51,22 +51,21 @@ class RouteTree:
 
     def find(self, segments: list[str]) -> Match | None:
         """Return what the path leads to; literal segments go before parameters. None if there is no such path."""
-        values: dict[str, str] = {}
-        node = self._walk(self._root, segments, 0, values)
-        return None if node is None or not node.methods else Match(node.methods, values)
+        return self._walk(self._root, segments, 0, {})
 
-    def _walk(self, node: _Node, segments: list[str], at: int, values: dict[str, str]) -> _Node | None:
-        if at == len(segments):
-            return node if node.methods else None
-        literal = node.literals.get(segments[at])
-        if literal is not None:
-            found = self._walk(literal, segments, at + 1, values)
-            if found is not None:
-                return found
-        if node.parameter is None:
-            return None
-        name, child = node.parameter
-        found = self._walk(child, segments, at + 1, values)
-        if found is not None:
-            values[name] = segments[at]
-        return found
+    def _walk(self, node: _Node, segments: list[str], at: int, values: dict[str, str]) -> Match | None:
+        for depth in range(at, len(segments)):
+            segment = segments[depth]
+            literal = node.literals.get(segment)
+            if literal is not None and node.parameter is None:
+                node = literal
+                continue
+            if literal is not None:  # it may lead nowhere, and then the text is a parameter's after all
+                found = self._walk(literal, segments, depth + 1, dict(values))
+                if found is not None:
+                    return found
+            if node.parameter is None:
+                return None
+            name, node = node.parameter
+            values[name] = segment
+        return Match(node.methods, values) if node.methods else None

@@ -4,6 +4,7 @@ Ids are made by us, never taken from storage, and never reused: an engine may us
 that whatever carries an id belongs to the object that was given it first.
 """
 
+import os
 import uuid
 from typing import NewType
 
@@ -16,13 +17,16 @@ ProjectId = NewType("ProjectId", str)
 UserId = NewType("UserId", str)
 
 GIB = 1 << 30
+_VARIANT = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
+"""Random digit → one of those that say that a UUID is as RFC 9562 has them."""
 _VOLUME_TYPES = uuid.UUID("6d1f3c5a-8f0e-4b57-9d43-0c8e5a7b21f4")
 _GROUP_TYPES = uuid.UUID("0b7f6c1e-3a52-4d88-9a61-5e2d94c7f013")
 
 
 def new_uuid() -> str:
     """Return a random UUID in its 36-character form, as EVS uses for disks, snapshots and attachments."""
-    return str(uuid.uuid4())
+    digits = os.urandom(16).hex()  # as uuid4() makes them, which takes three times as long; each request has one
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{_VARIANT[digits[16]]}{digits[17:20]}-{digits[20:]}"
 
 
 def new_hex() -> str:

@@ -23,18 +23,17 @@ class GrantCache:
     def __init__(self, clock: Callable[[], datetime], most_age: timedelta = MOST_AGE) -> None:
         self._clock = clock
         self._most_age = most_age
-        self._entries: dict[str, tuple[datetime, Answer]] = {}
+        self._entries: dict[str, tuple[datetime, datetime, Answer]] = {}
+        """Digest → when it was found, until when that may be believed, and what was found."""
 
     def get(self, digest: str) -> Answer | None:
         """Return what a token's digest was found to stand for if that was lately, and it has not expired."""
         entry = self._entries.get(digest)
         if entry is None:
             return None
-        kept_at, answer = entry
-        now = self._clock()
+        kept_at, until, answer = entry
         # An age below zero means that the clock was set back: how old the entry is, nobody knows then.
-        fresh = timedelta(0) <= now - kept_at < self._most_age
-        if fresh and (answer.grant is None or now < answer.grant.expires_at):
+        if kept_at <= self._clock() < until:
             return answer
         del self._entries[digest]
         return None
@@ -44,7 +43,9 @@ class GrantCache:
         self._entries.pop(digest, None)
         if len(self._entries) >= MOST_ENTRIES:
             del self._entries[next(iter(self._entries))]
-        self._entries[digest] = (found_at or self._clock(), Answer(grant))
+        kept_at = found_at or self._clock()
+        until = kept_at + self._most_age
+        self._entries[digest] = (kept_at, until if grant is None else min(until, grant.expires_at), Answer(grant))
 
     def clear(self) -> None:
         """Forget everything: something that grants rest on has changed."""

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Concatenate, Final, ParamSpec, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 
@@ -21,7 +21,6 @@ from openevs.store.dialect import open_sqlite
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Tx = sa.Connection
 Observe = Callable[[str, str, float], None]
 """Called after each transaction: name, `read` or `write`, seconds."""
 
@@ -32,6 +31,15 @@ def _ignore(name: str, mode: str, seconds: float) -> None:
     return None
 
 
+class Tx(sa.Connection):
+    """What a transaction's function is given. Each thread has one, and keeps it."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        super().__init__(engine)
+        self.driver: Any = self.connection.driver_connection
+        """The driver's own connection; the way to it through SQLAlchemy's layers takes as long as a small statement."""
+
+
 class Database:
     """The one door to the database."""
 
@@ -40,7 +48,7 @@ class Database:
         self._engine = open_sqlite(url)
         self._observe = observe
         self._local = threading.local()
-        self._opened: list[sa.Connection] = []
+        self._opened: list[Tx] = []
         self._writer = ThreadPoolExecutor(1, "db-write")
         self._readers = ThreadPoolExecutor(READERS, "db-read")
 
@@ -61,29 +69,27 @@ class Database:
         return self._run("read", fn, args, kwargs)
 
     def _run(self, mode: str, fn: Callable[..., T], args: tuple[object, ...], kwargs: dict[str, object]) -> T:
-        connection = self._connection()
+        tx = self._connection()
         began = time.perf_counter()
-        cursor = connection.connection.driver_connection.cursor()  # type: ignore[union-attr]
-        cursor.execute("BEGIN IMMEDIATE" if mode == "write" else "BEGIN")
+        tx.driver.execute("BEGIN IMMEDIATE" if mode == "write" else "BEGIN")
         try:
-            result = fn(connection, *args, **kwargs)
-            cursor.execute("COMMIT")
+            result = fn(tx, *args, **kwargs)
+            tx.driver.execute("COMMIT")
         except BaseException:
-            if connection.connection.driver_connection.in_transaction:  # type: ignore[union-attr]
-                cursor.execute("ROLLBACK")
+            if tx.driver.in_transaction:
+                tx.driver.execute("ROLLBACK")
             raise
         finally:
-            cursor.close()
-            connection.rollback()  # SQLAlchemy's own idea of a transaction; the database's has ended above
+            tx.rollback()  # SQLAlchemy's own idea of a transaction; the database's has ended above
             self._observe(getattr(fn, "__name__", "?"), mode, time.perf_counter() - began)
         return result
 
-    def _connection(self) -> sa.Connection:
-        connection: sa.Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = self._local.connection = self._engine.connect()
-            self._opened.append(connection)
-        return connection
+    def _connection(self) -> Tx:
+        tx: Tx | None = getattr(self._local, "tx", None)
+        if tx is None:
+            tx = self._local.tx = Tx(self._engine)
+            self._opened.append(tx)
+        return tx
 
     def close(self) -> None:
         """Finish what is queued and close every connection."""

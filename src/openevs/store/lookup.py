@@ -42,21 +42,18 @@ class Lookup(Generic[R]):
 
     def first(self, tx: Tx, **values: str) -> R | None:
         """Return the first row, or None."""
-        row = self._run(tx, values).fetchone()
-        return None if row is None else self._record(tx, row)
+        compiled = self._compiled.get(tx.dialect.name) or self._compile(tx.dialect)
+        row = _run(tx, compiled, values).fetchone()
+        return None if row is None else self._record(compiled, row)
 
     def all(self, tx: Tx, **values: str) -> list[R]:
         """Return every row."""
-        return [self._record(tx, row) for row in self._run(tx, values).fetchall()]
+        compiled = self._compiled.get(tx.dialect.name) or self._compile(tx.dialect)
+        return [self._record(compiled, row) for row in _run(tx, compiled, values).fetchall()]
 
-    def _run(self, tx: Tx, values: dict[str, str]) -> Any:
-        sql, names, _ = self._compiled.get(tx.dialect.name) or self._compile(tx.dialect)
-        driver: Any = tx.connection.driver_connection
-        return driver.execute(sql, values if names is None else [values[name] for name in names])
-
-    def _record(self, tx: Tx, row: Sequence[Any]) -> R:
+    def _record(self, compiled: _Compiled, row: Sequence[Any]) -> R:
         fields = list(row)
-        for at, convert in self._compiled[tx.dialect.name].converts:
+        for at, convert in compiled.converts:
             fields[at] = convert(fields[at])
         return self._make(fields)
 
@@ -68,6 +65,11 @@ class Lookup(Generic[R]):
         made = _Compiled(str(compiled), names, [(at, convert) for at, convert in found if convert is not None])
         self._compiled[dialect.name] = made
         return made
+
+
+def _run(tx: Tx, compiled: _Compiled, values: dict[str, str]) -> Any:
+    names = compiled.names
+    return tx.driver.execute(compiled.sql, values if names is None else [values[name] for name in names])
 
 
 def find_owned(tx: Tx, lookup: Lookup[Mine], kind: str, row_id: str, project_id: str | None) -> Mine:
