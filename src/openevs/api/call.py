@@ -2,16 +2,20 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final, Literal, NamedTuple
+from urllib.parse import quote
 
-from starlette.datastructures import Headers, QueryParams
+from starlette.datastructures import QueryParams
+from starlette.types import Scope
 
+from openevs.api.headers import Headers
 from openevs.domain.model import Caller
 from openevs.identity.embedded import EmbeddedIdentity
 from openevs.identity.port import Grant
 from openevs.service.deps import Deps
 
-VERSION_HEADER: Final = "openstack-api-version"
+VERSION_HEADER: Final = b"openstack-api-version"
 OWN: Final = "openevs"
 """What a client calls our own fields in that header."""
 Version = tuple[int, int]
@@ -25,6 +29,12 @@ Level = Literal["none", "token", "reader", "member", "service", "admin"]
 things; a service or an administrator; an administrator."""
 
 
+def raw_path(scope: Scope) -> str:
+    """Return a request's path as the client wrote it, with what is encoded in it."""
+    raw: bytes | None = scope.get("raw_path")
+    return quote(scope["path"]) if raw is None else raw.decode("latin-1")
+
+
 class Reply(NamedTuple):
     """What a handler returns. The status is the route's unless given here."""
 
@@ -34,10 +44,12 @@ class Reply(NamedTuple):
     headers: Mapping[str, str] = {}
 
 
-@dataclass(slots=True)
+@dataclass
 class Call:
     """One request, understood: who asks, in which version, with which path, query and body."""
 
+    scope: Scope
+    """The request as the server has read it."""
     method: str
     path: Mapping[str, str]
     query: QueryParams
@@ -48,10 +60,6 @@ class Call:
     api: str
     """`v2` or `v3`, as in the URL."""
     version: Version
-    base_url: str
-    """`http://host:port`, for links."""
-    url: str
-    """The whole URL as the client wrote it, without the query."""
     deps: Deps
     identity: EmbeddedIdentity
     warnings: list[str] = field(default_factory=list)
@@ -64,13 +72,25 @@ class Call:
         """Say whether the request's microversion is 3.`minor` or later."""
         return self.version >= (3, minor)
 
+    @cached_property
+    def base_url(self) -> str:
+        """`http://host:port`, for links."""
+        public: str = self.deps.settings.server.public_url
+        return public.rstrip("/") or f"{self.scope['scheme']}://{self.headers.get(b'host') or 'localhost'}"
+
     @property
+    def url(self) -> str:
+        """The whole URL as the client wrote it, without the query."""
+        return self.base_url + raw_path(self.scope)
+
+    @cached_property
     def shows_own(self) -> bool:
         """Say whether fields that only OpenEVS has are shown. On native v3 they are to those that ask for them in the
         header that names the microversion, `volume 3.44, openevs 1`: strict clients count the fields of an answer."""
         if self.api != "v3" or self.family != "native":
             return True
-        return any(entry.split()[:1] == [OWN] for entry in self.headers.get(VERSION_HEADER, "").lower().split(","))
+        wish = self.headers.get(VERSION_HEADER)
+        return wish is not None and any(entry.split()[:1] == [OWN] for entry in wish.lower().split(","))
 
     @property
     def strict(self) -> bool:

@@ -9,21 +9,21 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Callable, Mapping
-from functools import cache
 from http import HTTPStatus
 from typing import Final
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 import msgspec
 import structlog
-from starlette.datastructures import Headers, QueryParams
+from starlette.datastructures import QueryParams
 from starlette.types import Message, Receive, Scope, Send
 
-from openevs.api.call import Call, Family, Reply, Route
+from openevs.api.call import Call, Family, Reply, Route, raw_path
 from openevs.api.faults import HttpRefusal, fault, refusal
+from openevs.api.headers import Headers, Pair, answer_headers
 from openevs.api.policy import check_policy
 from openevs.api.tree import Match, RouteTree
-from openevs.api.versions import HEADER, LOWEST, as_text, negotiate
+from openevs.api.versions import LOWEST, negotiate, version_marks
 from openevs.domain.errors import DomainError, InvalidInput, Unauthenticated
 from openevs.domain.ids import ProjectId, UserId, new_uuid
 from openevs.domain.model import Caller, ClientToken
@@ -31,17 +31,20 @@ from openevs.identity.embedded import EmbeddedIdentity
 from openevs.identity.port import Grant, Verifier
 from openevs.identity.signed import verify_signed
 from openevs.identity.signing import SignatureRefused, SignedRequest, claim_of
+from openevs.observe.log import REQUEST_ID
 from openevs.service.deps import Deps
 
 log = structlog.get_logger()
 
-NOBODY = Caller(UserId(""), ProjectId(""), frozenset(), "")
+NOBODY: Final = (UserId(""), ProjectId(""), frozenset[str]())
+"""User, project and roles of who shows no token."""
 FAMILIES: Final[Mapping[str, Family]] = {"identity": "iam", "v3.0": "iam", "v1": "evs", "v2.1": "evs", "v5": "evs"}
 """First segment of a path that leads nowhere → how the error looks; all others: native."""
 Observe = Callable[[str, str, int, float], None]
 """Called after each request: method, route's path, status, seconds."""
 _encode = msgspec.json.Encoder().encode
 _NO_QUERY = QueryParams()
+_NO_CONTENT = int(HTTPStatus.NO_CONTENT)
 
 
 class Endpoint:
@@ -59,36 +62,37 @@ class Endpoint:
         self._tree, self._deps, self._identity, self._observe = tree, deps, identity, observe
         self._external = external
         self.limits = deps.settings.server
+        # Asked once: putting a line together that nobody logs takes as long as finding the row.
+        self._logs_each = deps.settings.log.level == "debug"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
         began = time.perf_counter()
         request_id = f"req-{new_uuid()}"
-        route_path = "?"
-        # A request is a task of its own, and so is its context: what is bound here ends with it.
-        structlog.contextvars.bind_contextvars(request_id=request_id)
-        match = self._tree.find(_segments(scope))
-        family: Family = _family_of(match, scope["path"])
-        version_headers: dict[str, str] = {}
+        # A request is a task of its own, and so is its context: what is set here ends with it.
+        REQUEST_ID.set(request_id)
+        method, path = scope["method"], scope["path"]
+        match, route, marks = self._tree.find(_segments(scope)), None, _marks(request_id)
         try:
-            route, api = _choose(match, scope["method"], scope["path"])
-            route_path, family = route.path, route.family
+            route, api = _choose(match, method, path)
             assert match is not None  # noqa: S101 - _choose has refused
-            call = await self._understand(scope, receive, request_id, route, api, match, version_headers)
+            call = await self._understand(scope, receive, request_id, route, api, match, marks)
             reply = await route.handler(call)
             status = reply.status or route.status
-            warnings = call.warnings
+            if call.warnings:
+                marks.append((b"warning", _warnings(call.warnings)))
         except DomainError as error:
-            reply, warnings = refusal(family, error, request_id), []
+            reply = refusal(_family_of(route, match, path), error, request_id)
             status = reply.status or 500
         except Exception:
-            log.exception("request_crashed", method=scope["method"], path=scope["path"])
+            log.exception("request_crashed", method=method, path=path)
             text = f"An unexpected error prevented the server from fulfilling your request. (Request-ID: {request_id})"
-            reply, status, warnings = fault(family, 500, text), 500, []
-        await _send(send, scope["method"], reply, status, {**version_headers, **_marks(request_id, warnings)})
+            reply, status = fault(_family_of(route, match, path), 500, text), 500
+        await _send(send, method, reply, status, marks)
         seconds = time.perf_counter() - began
-        self._observe(scope["method"], route_path, status, seconds)
-        log.debug("request", method=scope["method"], path=scope["path"], status=status, seconds=round(seconds, 6))
+        self._observe(method, "?" if route is None else route.path, status, seconds)
+        if self._logs_each:
+            log.debug("request", method=method, path=path, status=status, seconds=round(seconds, 6))
 
     async def _understand(
         self,
@@ -98,27 +102,28 @@ class Endpoint:
         route: Route,
         api: str,
         match: Match,
-        version_headers: dict[str, str],
+        marks: list[Pair],
     ) -> Call:
-        headers = Headers(scope=scope)
-        body = await self._read_body(headers, receive)
+        headers = Headers(scope["headers"])
+        body = await self._read_body(headers, receive) if _has_body(headers) else b""
         version = LOWEST
         if api == "v3" and route.family == "native":
             version = negotiate(headers)
-            version_headers |= {HEADER: f"volume {as_text(version)}", "Vary": HEADER}
+            marks += version_marks(version)
             if version < (3, route.since):
                 raise HttpRefusal(404, f"{route.method} {route.path} is there from microversion 3.{route.since} on.")
-        base_url = self.limits.public_url.rstrip("/") or f"{scope['scheme']}://{headers.get('host', 'localhost')}"
-        token = headers.get("x-auth-token")
-        caller, grant = NOBODY._replace(request_id=request_id), None
-        if route.policy != "none":
+        token = headers.get(b"x-auth-token")
+        if route.policy == "none":
+            caller, grant = Caller(*NOBODY, request_id), None
+        else:
             project_id = match.values.get("project_id")
             grant = await self._verify(token) if token else self._verify_signed(scope, headers, body, route, project_id)
             caller = Caller(UserId(grant.user_id), ProjectId(grant.project_id or ""), grant.roles, request_id)
             check_policy(route, caller, grant, project_id)
-        if route.method == "POST" and "x-client-token" in headers:
-            caller = caller._replace(once=_client_token(headers["x-client-token"], scope["path"], body))
+        if route.method == "POST" and (once := headers.get(b"x-client-token")) is not None:
+            caller = caller._replace(once=_client_token(once, scope["path"], body))
         return Call(
+            scope=scope,
             method=route.method,
             path=match.values,
             query=QueryParams(scope["query_string"]) if scope["query_string"] else _NO_QUERY,
@@ -128,8 +133,6 @@ class Endpoint:
             family=route.family,
             api=api,
             version=version,
-            base_url=base_url,
-            url=base_url + _raw_path(scope),
             deps=self._deps,
             identity=self._identity,
             token=token,
@@ -145,24 +148,22 @@ class Endpoint:
     def _verify_signed(
         self, scope: Scope, headers: Headers, body: bytes, route: Route, project_id: str | None
     ) -> Grant:
-        path = _raw_path(scope).encode("latin-1")
+        path = raw_path(scope).encode("latin-1")
         request = SignedRequest(scope["method"], path, scope["query_string"], scope["headers"], body)
         claim = claim_of(request)
         if claim is None:
             raise Unauthenticated("no X-Auth-Token header")
         if self._external is not None:
             raise SignatureRefused("signed requests need the embedded identity service: access keys are its own.")
-        if "x-security-token" in headers:
+        if b"x-security-token" in headers:
             raise SignatureRefused("temporary access keys are not issued here: X-Security-Token is not known.")
         # In identity's own paths a project is what is asked about, not what is worked in.
-        wanted = headers.get("x-project-id") or (project_id if route.family != "iam" else None)
+        wanted = headers.get(b"x-project-id") or (project_id if route.family != "iam" else None)
         return verify_signed(self._identity, request, claim, wanted)
 
     async def _read_body(self, headers: Headers, receive: Receive) -> bytes:
         most = self.limits.max_body_bytes
-        declared = headers.get("content-length", "")
-        if declared in ("", "0") and "transfer-encoding" not in headers:
-            return b""  # then there is none (RFC 9112, 6.3), and nothing to wait for
+        declared = headers.get(b"content-length") or ""
         if declared.isdigit() and int(declared) > most:
             raise HttpRefusal(413, f"The body has {declared} bytes, but may have at most {most}.")
         chunks: list[bytes] = []
@@ -183,22 +184,25 @@ class Endpoint:
             raise HttpRefusal(408, f"The body did not arrive within {self.limits.request_timeout_seconds} s.") from None
 
 
-def _raw_path(scope: Scope) -> str:
-    raw: bytes | None = scope.get("raw_path")
-    return quote(scope["path"]) if raw is None else raw.decode("latin-1")
+def _has_body(headers: Headers) -> bool:
+    """Say whether there is one to wait for (RFC 9112, 6.3)."""
+    return headers.get(b"content-length") not in (None, "", "0") or b"transfer-encoding" in headers
 
 
 def _segments(scope: Scope) -> list[str]:
     """Return the parts of the path, each decoded once and by itself: an encoded slash does not separate."""
-    segments = _raw_path(scope).strip("/").split("/")
-    if not any("%" in segment for segment in segments):
+    path = raw_path(scope)
+    segments = path.strip("/").split("/")
+    if "%" not in path:
         return segments
     segments = [unquote(segment) for segment in segments]
     # No name has a NUL in it, and not every database takes one for a text.
     return ["\0"] if any("\0" in segment for segment in segments) else segments
 
 
-def _family_of(match: Match | None, path: str) -> Family:
+def _family_of(route: Route | None, match: Match | None, path: str) -> Family:
+    if route is not None:
+        return route.family
     if match is None:
         return FAMILIES.get(path.split("/", 2)[1] if path.startswith("/") else "", "native")
     return next(iter(match.methods.values()))[0].family
@@ -226,30 +230,21 @@ def _client_token(token: str, path: str, body: bytes) -> ClientToken:
     return ClientToken(token, hashlib.sha256(path.encode() + b"\0" + body).hexdigest())
 
 
-def _marks(request_id: str, warnings: list[str]) -> dict[str, str]:
-    marks = {
-        "X-Request-Id": request_id,
-        "x-openstack-request-id": request_id,
-        "x-compute-request-id": request_id,
-    }
-    if warnings:
-        marks["Warning"] = ", ".join(f'299 openevs "{text}"' for text in warnings)
-    return marks
+def _marks(request_id: str) -> list[Pair]:
+    value = request_id.encode()
+    return [(b"x-request-id", value), (b"x-openstack-request-id", value), (b"x-compute-request-id", value)]
 
 
-@cache
-def _wire_name(name: str) -> bytes:
-    """A header's name as it is sent; there are some ten, all our own."""
-    return name.lower().encode("latin-1")
+def _warnings(texts: list[str]) -> bytes:
+    return ", ".join(f'299 openevs "{text}"' for text in texts).encode("latin-1", "replace")
 
 
-async def _send(send: Send, method: str, reply: Reply, status: int, headers: dict[str, str]) -> None:
+async def _send(send: Send, method: str, reply: Reply, status: int, marks: list[Pair]) -> None:
     body = b"" if reply.body is None else reply.body if isinstance(reply.body, bytes) else _encode(reply.body)
-    sent = {**headers, **reply.headers} if reply.headers else headers
-    raw = [(_wire_name(name), value.encode("latin-1", "replace")) for name, value in sent.items()]
-    if body and "Content-Type" not in sent:
-        raw.append((b"content-type", b"application/json"))
-    if status != HTTPStatus.NO_CONTENT:
-        raw.append((b"content-length", str(len(body)).encode()))
-    await send({"type": "http.response.start", "status": status, "headers": raw})
+    headers = answer_headers(marks, reply.headers)
+    if body and "Content-Type" not in reply.headers:
+        headers.append((b"content-type", b"application/json"))
+    if status != _NO_CONTENT:
+        headers.append((b"content-length", b"%d" % len(body)))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if method == "HEAD" else body})

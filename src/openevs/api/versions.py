@@ -1,11 +1,11 @@
 """Versions: which there are, what a request asks for, and the documents that announce them (spec 1.5, 1.6)."""
 
+from functools import cache
 from typing import Any, Final
 
-from starlette.datastructures import Headers
-
-from openevs.api.call import OWN, Call, Reply, Route, Version
+from openevs.api.call import OWN, VERSION_HEADER, Call, Reply, Route, Version
 from openevs.api.faults import HttpRefusal
+from openevs.api.headers import Headers, Pair
 
 LOWEST: Final[Version] = (3, 0)
 HIGHEST: Final[Version] = (3, 71)
@@ -17,7 +17,7 @@ SERVICES: Final = ("volume", "volumev3", "volumev2", "block-storage")
 def negotiate(headers: Headers) -> Version:
     """Return the microversion that a v3 request asks for; 3.0 if it does not say.
     Raises HttpRefusal: 400 for what is no version, 406 for one that is not served."""
-    wish = headers.get(HEADER.lower())
+    wish = headers.get(VERSION_HEADER)
     if wish is None:
         return LOWEST
     entries = [entry.split() for entry in wish.split(",")]
@@ -47,6 +47,12 @@ def _parse(text: str) -> Version:
 def as_text(version: Version) -> str:
     """Return `3.40` for (3, 40)."""
     return f"{version[0]}.{version[1]}"
+
+
+@cache
+def version_marks(version: Version) -> tuple[Pair, Pair]:
+    """Return the headers by which an answer says which version it is in; there are as many as versions."""
+    return (VERSION_HEADER, f"volume {as_text(version)}".encode()), (b"vary", HEADER.encode())
 
 
 def _document(api: str, base_url: str) -> dict[str, Any]:
