@@ -15,7 +15,7 @@ from openevs.engine.layers import manifest, qcow2
 from openevs.engine.layers.manifest import Manifest
 from tests.kill.backups import bases, list_backups
 from tests.kill.clients import HttpClient, uri_of
-from tests.kill.groups import passing_groups
+from tests.kill.instants import passing_groups
 from tests.kill.journal import Snap, Vol, World, close
 
 QUIET_SECONDS: Final = 20.0
@@ -216,6 +216,12 @@ def check_pool(pool: Path, world: World, volumes: Rows, snapshots: Rows) -> list
     served = {str(one.volume_id) for one in made if one.export is not None}
     wrong += _compare("export of volume", served, {str(one.id) for one in world.volumes if one.uri})
     return wrong + _layers(pool / "layers", made)
+
+
+def daemons_needed(pool: Path) -> int:
+    """Return how many daemons serve the volumes: those of a group that were attached as such have one."""
+    made = [manifest.read(path) for path in (pool / "volumes").glob("*.json")]
+    return len({one.export.together or one.volume_id for one in made if one.export is not None})
 
 
 def _compare(kind: str, stored: set[Any], listed: set[Any]) -> list[str]:

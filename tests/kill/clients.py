@@ -1,7 +1,7 @@
 """The clients whose requests make the load: one over plain HTTP, one that is python-cinderclient."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -50,7 +50,12 @@ class Client(Protocol):
     """What a worker asks for. Nothing raises; see `Answer`."""
 
     async def create_volume(
-        self, name: str, size: int, snapshot_id: str | None = None, source_id: str | None = None
+        self,
+        name: str,
+        size: int,
+        snapshot_id: str | None = None,
+        source_id: str | None = None,
+        group_id: str | None = None,
     ) -> Answer: ...
     async def delete_volume(self, volume_id: str, *, cascade: bool) -> Answer: ...
     async def extend(self, volume_id: str, size: int) -> Answer: ...
@@ -64,6 +69,10 @@ class Client(Protocol):
     async def back_up(self, volume_id: str, name: str, *, incremental: bool) -> Answer: ...
     async def restore(self, backup_id: str, name: str) -> Answer: ...
     async def delete_backup(self, backup_id: str) -> Answer: ...
+    async def create_group(self, name: str, group_type: str, types: Sequence[str]) -> Answer: ...
+    async def copy_group(self, name: str, *, group_snapshot_id: str | None, source_group_id: str | None) -> Answer: ...
+    async def update_group(self, group_id: str, add: Sequence[str], remove: Sequence[str]) -> Answer: ...
+    async def delete_group(self, group_id: str, *, with_volumes: bool) -> Answer: ...
     async def snapshot_group(self, group_id: str, name: str) -> Answer: ...
     async def delete_group_snapshot(self, group_snapshot_id: str) -> Answer: ...
 
@@ -115,9 +124,14 @@ class HttpClient:
         return answer.body
 
     async def create_volume(
-        self, name: str, size: int, snapshot_id: str | None = None, source_id: str | None = None
+        self,
+        name: str,
+        size: int,
+        snapshot_id: str | None = None,
+        source_id: str | None = None,
+        group_id: str | None = None,
     ) -> Answer:
-        source = {"snapshot_id": snapshot_id, "source_volid": source_id}
+        source = {"snapshot_id": snapshot_id, "source_volid": source_id, "group_id": group_id}
         body = {"name": name, "size": size, **{key: value for key, value in source.items() if value}}
         return _inner(await self.call("POST", "volumes", {"volume": body}), "volume")
 
@@ -184,6 +198,22 @@ class HttpClient:
     async def delete_backup(self, backup_id: str) -> Answer:
         return await self.call("DELETE", f"backups/{backup_id}")
 
+    async def create_group(self, name: str, group_type: str, types: Sequence[str]) -> Answer:
+        body = {"name": name, "group_type": group_type, "volume_types": list(types)}
+        return _inner(await self.call("POST", "groups", {"group": body}), "group")
+
+    async def copy_group(self, name: str, *, group_snapshot_id: str | None, source_group_id: str | None) -> Answer:
+        sources = {"group_snapshot_id": group_snapshot_id, "source_group_id": source_group_id}
+        body = {"name": name, **{key: value for key, value in sources.items() if value}}
+        return _inner(await self.call("POST", "groups/action", {"create-from-src": body}), "group")
+
+    async def update_group(self, group_id: str, add: Sequence[str], remove: Sequence[str]) -> Answer:
+        body = {"add_volumes": ",".join(add), "remove_volumes": ",".join(remove)}
+        return await self.call("PUT", f"groups/{group_id}", {"group": body})
+
+    async def delete_group(self, group_id: str, *, with_volumes: bool) -> Answer:
+        return await self.call("POST", f"groups/{group_id}/action", {"delete": {"delete-volumes": with_volumes}})
+
     async def snapshot_group(self, group_id: str, name: str) -> Answer:
         body = {"group_snapshot": {"group_id": group_id, "name": name}}
         return _inner(await self.call("POST", "group_snapshots", body), "group_snapshot")
@@ -221,10 +251,17 @@ class CinderClient:
             return Answer(None, str(error))
 
     async def create_volume(
-        self, name: str, size: int, snapshot_id: str | None = None, source_id: str | None = None
+        self,
+        name: str,
+        size: int,
+        snapshot_id: str | None = None,
+        source_id: str | None = None,
+        group_id: str | None = None,
     ) -> Answer:
         made = await self._do(
-            lambda: self._api.volumes.create(size, name=name, snapshot_id=snapshot_id, source_volid=source_id)
+            lambda: self._api.volumes.create(
+                size, name=name, snapshot_id=snapshot_id, source_volid=source_id, group_id=group_id
+            )
         )
         return _record(made)
 
@@ -287,6 +324,21 @@ class CinderClient:
 
     async def delete_backup(self, backup_id: str) -> Answer:
         return await self._do(lambda: self._api.backups.delete(backup_id))
+
+    async def create_group(self, name: str, group_type: str, types: Sequence[str]) -> Answer:
+        made = await self._do(lambda: self._api.groups.create(group_type, ",".join(types), name=name))
+        return Answer(made.status, {"id": made.body.id}) if made.accepted else made
+
+    async def copy_group(self, name: str, *, group_snapshot_id: str | None, source_group_id: str | None) -> Answer:
+        made = await self._do(lambda: self._api.groups.create_from_src(group_snapshot_id, source_group_id, name=name))
+        return Answer(made.status, {"id": made.body["id"]}) if made.accepted else made
+
+    async def update_group(self, group_id: str, add: Sequence[str], remove: Sequence[str]) -> Answer:
+        changes = {"add_volumes": ",".join(add), "remove_volumes": ",".join(remove)}
+        return await self._do(lambda: self._api.groups.update(group_id, **changes))
+
+    async def delete_group(self, group_id: str, *, with_volumes: bool) -> Answer:
+        return await self._do(lambda: self._api.groups.delete(group_id, delete_volumes=with_volumes))
 
     async def snapshot_group(self, group_id: str, name: str) -> Answer:
         made = await self._do(lambda: self._api.group_snapshots.create(group_id, name=name))

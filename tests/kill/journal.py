@@ -77,7 +77,6 @@ class Snap:
     deleted: bool = False
     """Whether its deletion was answered with 202."""
     times_read: int = 0
-    group: "GroupSnap | None" = None
     history: History | None = None
     """For one of a group snapshot: what was written to its volume; None if that was put back meanwhile."""
 
@@ -87,10 +86,33 @@ class Bak(Snap):
 
 
 @dataclass(eq=False)
+class Grp:
+    """A group that was asked for."""
+
+    name: str
+    one_instant: bool
+    """Whether its type promises that what is taken of it is of one instant."""
+    id: str | None = None
+    accepted: bool = False
+    open: bool = True
+    """It may still be being made."""
+    delete_sent: bool = False
+    deleted: bool = False
+    copies: "list[Vol]" = field(default_factory=list)
+    """The volumes that were made along with it, from another group or a group snapshot, until they are compared."""
+    busy: bool = False
+
+    def known(self) -> bool:
+        """Whether it, and all that was made with it, has been seen to be there."""
+        return not self.open and all(one.id for one in self.copies)
+
+
+@dataclass(eq=False)
 class GroupSnap:
     """A group snapshot that was asked for."""
 
     name: str
+    group: Grp
     snapshots: list[Snap] = field(default_factory=list)
     id: str | None = None
     accepted: bool = False
@@ -117,35 +139,56 @@ class Vol:
     open: bool = True
     """It may still be being made: what is begun on its source may be in it."""
     busy: bool = False
-    grouped: bool = False
+    groups: frozenset[Grp | None] = frozenset((None,))
+    """In which of these it is is not known: more than one if an answer was lost. None stands for no group."""
+    moving: bool = False
+    """It is just being asked to join or leave one."""
     history: History = field(default_factory=dict)
+    source: "Snap | Vol | None" = None
+    """For one that was made along with a group: what it is a copy of. An answer does not tell its id."""
+    origin: History | None = None
+    """For the same: what was written to the volume that it is a copy of; None if that was put back meanwhile."""
+    changed: bool = False
+    """Whether it has been written or put back since it was made."""
 
     def begin(self, slot: int, number: int) -> None:
         """A write is sent."""
-        for one in (self, *self.taking):
+        self.changed = True
+        for one in self.reached():
             one.slots[slot] = one.slots.get(slot, frozenset((0,))) | {number}
+
+    def reached(self) -> "Iterator[Snap | Vol]":
+        """Yield all in which a change of the volume may be seen: it, what is taken of it, what is taken of that."""
+        yield self
+        for one in self.taking:
+            yield from one.reached() if isinstance(one, Vol) else (one,)
 
     def settled(self, slot: int, number: int, newest: int) -> None:
         """This record is what the slot holds, whatever happens; `newest` is the last number that was given out."""
         self.slots[slot] = frozenset((number,))
-        if self.grouped:
-            self.history.setdefault(slot, []).append((number, newest))
+        self.history.setdefault(slot, []).append((number, newest))
 
     def overwritten(self) -> None:
         """What it holds may be put back: order among writes is known from here on only."""
-        self.history = {}
-        for one in self.taking:
+        self.changed, self.history = True, {}
+        for one in self.reached():
             if isinstance(one, Snap):
                 one.history = None
+            else:
+                one.origin = None
 
-    @contextmanager
-    def kept(self) -> Iterator[None]:
-        """Keep other workers from attaching, detaching or putting back meanwhile: the answers would say nothing."""
-        self.busy = True
-        try:
-            yield
-        finally:
-            self.busy = False
+
+@contextmanager
+def kept(*things: Vol | Grp) -> Iterator[None]:
+    """Keep other workers from attaching, detaching or putting back a volume, and from asking for what depends on which
+    volumes a group has, meanwhile: the answers would say nothing."""
+    for one in things:
+        one.busy = True
+    try:
+        yield
+    finally:
+        for one in things:
+            one.busy = False
 
 
 class Numbers:
@@ -167,10 +210,10 @@ class World:
     volumes: list[Vol] = field(default_factory=list)
     snapshots: list[Snap] = field(default_factory=list)
     backups: list[Bak] = field(default_factory=list)
+    groups: list[Grp] = field(default_factory=list)
     group_snapshots: list[GroupSnap] = field(default_factory=list)
-    group_id: str = ""
     instants: int = 0
-    """Group snapshots that were compared."""
+    """Group snapshots, and copies of groups, that were compared."""
     numbers: Numbers = field(default_factory=Numbers)
     _names: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
@@ -186,9 +229,13 @@ class World:
         """Return the live snapshots that have been seen to be available."""
         return [one for one in self.live_snapshots() if not one.open]
 
-    def members(self) -> list[Vol]:
-        """Return the volumes of the group."""
-        return [one for one in self.volumes if one.grouped]
+    def members(self, group: Grp) -> list[Vol]:
+        """Return the volumes of a group."""
+        return [one for one in self.volumes if group in one.groups]
+
+    def live_groups(self) -> list[Grp]:
+        """Return the groups that are known to be there, and not asked to go, nor for anything else just now."""
+        return [one for one in self.groups if one.known() and not one.delete_sent and not one.busy]
 
     def live_group_snapshots(self) -> list[GroupSnap]:
         """Return the group snapshots that are known to have been made, and not asked to go."""
@@ -203,8 +250,8 @@ class World:
         return [one for one in self.snapshots if one.id and not one.delete_sent and not one.volume.delete_sent]
 
 
-def close(thing: Vol | Snap, world: World) -> None:
-    """Note that a volume or snapshot has been seen to be available."""
+def close(thing: Vol | Snap | Grp, world: World) -> None:
+    """Note that something has been seen to be available."""
     thing.open = False
     for volume in world.volumes:
         if thing in volume.taking:

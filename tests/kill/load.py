@@ -13,8 +13,9 @@ from typing import Final, TypeVar
 
 from tests.kill.backups import BackupLoad
 from tests.kill.clients import Answer, Client, HttpClient
-from tests.kill.groups import GroupLoad, name_snapshots
-from tests.kill.journal import Slots, Snap, Vol, World, close, widened
+from tests.kill.groups import GroupLoad
+from tests.kill.instants import name_copies, name_snapshots
+from tests.kill.journal import Grp, Slots, Snap, Vol, World, close, kept, widened
 from tests.kill.writer import Writer
 
 T = TypeVar("T")
@@ -78,7 +79,7 @@ class Load:
             "delete snapshot": (6, self._delete_snapshot),
             "delete volume": (4, self._delete_volume),
             **BackupLoad(world, tally.count, rng, MOST_VOLUMES).moves(),
-            **GroupLoad(world, tally.count, rng).moves(),
+            **GroupLoad(world, tally.count, rng, MOST_VOLUMES, TYPES).moves(),
         }
 
     def resume(self) -> None:
@@ -109,8 +110,14 @@ class Load:
     # Volumes
 
     async def _create(self, client: Client) -> None:
-        if len(self.world.live_volumes()) < MOST_VOLUMES:
+        if len(self.world.live_volumes()) >= MOST_VOLUMES:
+            return
+        group = self._pick([None, *self.world.live_groups()])
+        if group is None:
             await self._make(client, 1, {}, None, None)
+        else:
+            with kept(group):
+                await self._make(client, 1, {}, None, None, group)
 
     async def _clone(self, client: Client) -> None:
         source = self._pick(self.world.live_volumes())
@@ -122,8 +129,16 @@ class Load:
         if snapshot and len(self.world.live_volumes()) < MOST_VOLUMES:
             await self._make(client, snapshot.volume.size, dict(snapshot.slots), snapshot, snapshot.volume)
 
-    async def _make(self, client: Client, size: int, slots: Slots, snapshot: Snap | None, source: Vol | None) -> None:
-        made = Vol(self.world.new_name("vol"), size, slots)
+    async def _make(
+        self,
+        client: Client,
+        size: int,
+        slots: Slots,
+        snapshot: Snap | None,
+        source: Vol | None,
+        group: Grp | None = None,
+    ) -> None:
+        made = Vol(self.world.new_name("vol"), size, slots, groups=frozenset((group,)))
         self.world.volumes.append(made)
         if source is not None and snapshot is None:
             source.taking.append(made)
@@ -132,6 +147,7 @@ class Load:
             size,
             snapshot.id if snapshot else None,
             source.id if source and not snapshot else None,
+            group.id if group else None,
         )
         self.tally.count("create volume", answer)
         if answer.accepted:
@@ -155,7 +171,7 @@ class Load:
             volume.size = max(volume.size, size)
 
     async def _delete_volume(self, client: Client) -> None:
-        detached = [one for one in self.world.live_volumes() if not one.uri and not one.grouped]
+        detached = [one for one in self.world.live_volumes() if not one.uri]
         volume = self._pick(detached if len(detached) > 2 else [])
         if volume is None:
             return
@@ -197,9 +213,9 @@ class Load:
         if snapshot is None or snapshot.volume.busy:
             return
         volume, before = snapshot.volume, dict(snapshot.volume.slots)
-        with volume.kept():
+        with kept(volume):
             # Until the answer, and for what is just being taken of the volume, both are possible.
-            for one in (volume, *volume.taking):
+            for one in volume.reached():
                 one.slots = widened(one.slots, snapshot.slots)
             volume.overwritten()
             answer = await client.put_back(str(volume.id), str(snapshot.id))
@@ -214,7 +230,7 @@ class Load:
         volume = self._pick([one for one in self.world.live_volumes() if not one.uri and not one.busy])
         if volume is None:
             return
-        with volume.kept():
+        with kept(volume):
             answer = await client.transfer(str(volume.id), accept=self._rng.random() < 0.5)
         self.tally.count("transfer", answer)
 
@@ -223,7 +239,7 @@ class Load:
         volume = self._pick([one for one in self.world.live_volumes() if not one.busy])
         if volume is None:
             return
-        with volume.kept():
+        with kept(volume):
             answer = await client.retype(str(volume.id), self._rng.choice(TYPES))
         self.tally.count("retype", answer)
 
@@ -233,7 +249,7 @@ class Load:
         volume = self._pick([one for one in self.world.live_volumes() if not one.uri and not one.busy])
         if volume is None:
             return
-        with volume.kept():
+        with kept(volume):
             answer = await client.attach(str(volume.id))
             self.tally.count("attach", answer)
             if answer.accepted:
@@ -244,7 +260,7 @@ class Load:
         volume = self._pick([one for one in self.writers if one.uri and not one.busy])
         if volume is None or len(self.writers) < 3:
             return
-        with volume.kept():
+        with kept(volume):
             writer = self.writers.pop(volume)
             await writer.stop()
             self.records += writer.records
@@ -259,18 +275,22 @@ class Load:
     async def watch(self, client: HttpClient) -> None:
         """List everything again and again, and note what has become available: what is begun later is not in it."""
         while not self._stop.is_set():
-            everything: dict[str, list[Vol | Snap]] = {
+            everything: dict[str, list[Vol | Snap | Grp]] = {
                 "volumes": [*self.world.volumes],
                 "snapshots": [*self.world.snapshots],
                 "backups": [*self.world.backups],
+                "groups": [*self.world.groups],
             }
             for kind, things in everything.items():
                 answer = await client.call("GET", f"{kind}/detail")
                 if answer.status != 200:
                     continue
+                rows = {one["id"]: one for one in answer.body[kind]}
+                if kind == "volumes":
+                    name_copies(self.world, rows)
                 if kind == "snapshots":
-                    name_snapshots(self.world, {one["id"]: one for one in answer.body[kind]})
-                there = {one["id"]: one["status"] for one in answer.body[kind]}
+                    name_snapshots(self.world, rows)
+                there = {one_id: row["status"] for one_id, row in rows.items()}
                 for thing in things:
                     if thing.open and there.get(str(thing.id)) in ("available", "in-use"):
                         close(thing, self.world)

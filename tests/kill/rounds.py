@@ -16,7 +16,8 @@ from typing import Final, Literal
 from tests.kill import checks
 from tests.kill.backups import check_vault, list_backups, settle_backups
 from tests.kill.clients import CinderClient, Client, HttpClient, Login
-from tests.kill.groups import begin_group, check_instants, settle_groups
+from tests.kill.groups import begin_groups
+from tests.kill.instants import check_instants, settle_groups, settle_members
 from tests.kill.journal import World, close
 from tests.kill.load import TYPES, Load, Tally
 from tests.kill.service import NotReady, Service
@@ -71,7 +72,7 @@ class Figures:
             yield "snapshots verified", str(self.reader.snapshots)
             yield "volumes verified", str(self.reader.volumes)
             yield "bytes verified", str(self.reader.bytes)
-        yield "group snapshots verified", str(self.instants)
+        yield "instants of groups verified", str(self.instants)
         yield "restart until ready, s", _spread(self.ready_seconds)
         yield "then until quiet, s", _spread(self.quiet_seconds)
         yield "whole run, s", f"{self.seconds:.1f}"
@@ -134,7 +135,7 @@ class _Run:
         for client in (self.client, *plain):
             await client.log_in()
         self.clients: list[Client] = [CinderClient(login, self._count_request), *plain]
-        await begin_group(login, self.service.folder, self.client, self.world, TYPES)
+        await begin_groups(login, self.service.folder, self.client, self.world, TYPES)
         wrong = await checks.until_true(lambda: checks.is_quiet(self.client, self.service.folder))
         if wrong:
             raise RuntimeError("; ".join(wrong))
@@ -200,8 +201,9 @@ class _Run:
         await self.load.pause_writers()
         wrong += await checks.settle_transfers(self.client)
         volumes, snapshots = await checks.list_all(self.client)
-        wrong += await settle_groups(self.client, self.world, snapshots)
+        wrong += await settle_groups(self.client, self.world, volumes, snapshots)
         wrong += checks.reconcile(self.world, volumes, snapshots)
+        wrong += settle_members(self.world, volumes)
         wrong += settle_backups(self.world, await list_backups(self.client))
         if wrong:
             return wrong
@@ -222,7 +224,7 @@ class _Run:
         volumes, snapshots = await checks.list_all(self.client)
         folder = self.service.folder
         wrong = await asyncio.to_thread(checks.check_pool, folder / "pool", self.world, volumes, snapshots)
-        wrong += await asyncio.to_thread(checks.check_quota, folder, volumes, snapshots, 1)
+        wrong += await asyncio.to_thread(checks.check_quota, folder, volumes, snapshots, len(self.world.groups))
         backups = await list_backups(self.client)
         wrong += await asyncio.to_thread(check_vault, folder / "backups", backups)
         shown = await self.client.call("GET", f"os-quota-sets/{self.client.project_id}?usage=True")
@@ -230,11 +232,10 @@ class _Run:
             wrong += checks.check_shown_quota(shown.body["quota_set"], volumes, snapshots)
         elif shown.status != 404:  # this version's API may not show quotas; the recount above has looked at them
             wrong.append(f"the quotas cannot be shown: {shown}")
-        # The volumes of a group are served by one daemon.
-        attached = len({one.id if not one.grouped else "group" for one in self.world.volumes if one.uri})
+        needed = await asyncio.to_thread(checks.daemons_needed, folder / "pool")
         running = len(self.service.daemons())
-        if running != attached:
-            wrong.append(f"{running} daemons run, {attached} are needed")
+        if running != needed:
+            wrong.append(f"{running} daemons run, {needed} are needed")
         return wrong
 
 
