@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,16 @@ def test_the_demo_succeeds_and_leaves_nothing(folder: Path, work: Path) -> None:
     assert daemons_in(work) == []
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Let what is started be interruptible, even if these tests run in the background of a shell, which ignores it: a
+    process inherits what is ignored, but not what is handled."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupted_demo_says_so_and_leaves_nothing(folder: Path, work: Path) -> None:
     command = [*COMMAND, str(folder), "--work-folder", str(work)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as demo:
