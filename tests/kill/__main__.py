@@ -6,6 +6,7 @@ import random
 import sys
 
 from tests.kill.rounds import TARGETS, Figures, NoRoom, run
+from tests.kill.service import PROGRAM
 
 
 def main() -> int:
@@ -14,12 +15,13 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=50, help="rounds for each target (default: 50)")
     parser.add_argument("--target", choices=[*TARGETS, "all"], default="service", help="what is killed")
     parser.add_argument("--seed", type=int, default=None, help="of the random load and moments (default: a new one)")
+    parser.add_argument("--program", default=PROGRAM, help="the module that serves (default: the command line's)")
     given = parser.parse_args()
     seed = given.seed if given.seed is not None else random.SystemRandom().randrange(1 << 32)
     status = 0
     for target in TARGETS if given.target == "all" else (given.target,):
         try:
-            figures = asyncio.run(run(target, given.rounds, seed, progress=sys.stdout.isatty()))
+            figures = asyncio.run(run(target, given.rounds, seed, given.program, progress=sys.stdout.isatty()))
         except NoRoom as error:
             print(error)  # noqa: T201
             return 2

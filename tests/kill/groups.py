@@ -148,8 +148,8 @@ class GroupLoad:
         made = Grp(self.world.new_name("group"), group.one_instant)
         with kept(group):
             for number, source in enumerate(sources):
-                size = source.volume.size if isinstance(source, Snap) else source.size
-                one = Vol(f"{made.name}-{number}", size, dict(source.slots), groups=frozenset((made,)), source=source)
+                # How large it will be nobody is told: its source may just be growing, or have grown since.
+                one = Vol(f"{made.name}-{number}", 1, dict(source.slots), groups=frozenset((made,)), source=source)
                 one.origin = source.history
                 made.copies.append(one)
                 if isinstance(source, Vol):

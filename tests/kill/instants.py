@@ -121,15 +121,18 @@ def check_instants(world: World) -> list[str]:
 
 
 def torn(what: str, parts: Iterable[tuple[str, Slots, History | None]]) -> list[str]:
-    """Return what shows that parts, each with what was read in it and what was written to its volume, are not one
-    instant."""
+    """Return a sentence for each part that shows that the parts, each with what was read in it and what was written to
+    its volume, are not one instant."""
     parts = list(parts)
     newest = max((number for _, slots, _ in parts for found in slots.values() for number in found), default=0)
-    return [
-        f"{what}: record {newest} is in it, begun after record {number} was acknowledged (at {at}), "
-        f"which its part {one} lacks in slot {slot}"
-        for one, slots, history in parts
-        for slot, writes in (history or {}).items()
-        for number, at in writes
-        if at < newest and number > max(slots.get(slot, frozenset((0,))))
-    ]
+    wrong = []
+    for one, slots, history in parts:
+        lacking = [
+            f"record {number}, acknowledged before record {at + 1} was begun, in slot {slot}"
+            for slot, writes in (history or {}).items()
+            for number, at in writes
+            if at < newest and number > max(slots.get(slot, frozenset((0,))))
+        ]
+        if lacking:
+            wrong.append(f"{what} holds record {newest}, but its part {one} lacks {len(lacking)}, as {lacking[-1]}")
+    return wrong

@@ -20,7 +20,7 @@ from tests.kill.groups import begin_groups
 from tests.kill.instants import check_instants, settle_groups, settle_members
 from tests.kill.journal import World, close
 from tests.kill.load import TYPES, Load, Tally
-from tests.kill.service import NotReady, Service
+from tests.kill.service import PROGRAM, NotReady, Service
 from tests.kill.snapshots import Reader
 
 Target = Literal["service", "daemons", "both"]
@@ -83,14 +83,14 @@ def _spread(values: list[float]) -> str:
     return f"median {statistics.median(values):.2f}, max {max(values):.2f}" if values else "-"
 
 
-async def run(target: Target, rounds: int, seed: int, *, progress: bool = False) -> Figures:
+async def run(target: Target, rounds: int, seed: int, program: str = PROGRAM, *, progress: bool = False) -> Figures:
     """Do that many rounds and return the figures; stops at the first round with a violation, and keeps its data.
     Raises NoRoom."""
     if shutil.disk_usage(tempfile.gettempdir()).free < FREE_GIB_NEEDED << 30:
         raise NoRoom(f"fewer than {FREE_GIB_NEEDED} GiB are free in {tempfile.gettempdir()}")
     figures, began = Figures(target, seed), time.perf_counter()
     root = Path(tempfile.mkdtemp(prefix="ek-"))
-    one = _Run(figures, Service(root / "d"), random.Random(seed), root)
+    one = _Run(figures, Service(root / "d", program), random.Random(seed), root)
     try:
         await one.begin()
         for number in range(rounds):

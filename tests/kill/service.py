@@ -12,6 +12,8 @@ from typing import IO, Final
 
 import httpx
 
+PROGRAM: Final = "openevs.cli"
+"""The module that serves, unless one with a planted mistake is to."""
 _READY_SECONDS: Final = 60.0
 _OPTIONS: Final = {
     "OPENEVS_OPERATIONS_SCAN_SECONDS": "0.2",
@@ -26,8 +28,9 @@ class NotReady(Exception):
 class Service:
     """The service, and the daemons that it started."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, program: str = PROGRAM) -> None:
         self.folder = folder
+        self._program = program
         self.run_folder = folder / "run"
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -38,7 +41,7 @@ class Service:
         """Start, and return the seconds until the first answer. Raises NotReady."""
         began = time.perf_counter()
         self._log = (self.folder.parent / "service.log").open("ab")
-        command = (sys.executable, "-m", "openevs.cli", "serve", "--data-folder", str(self.folder))
+        command = (sys.executable, "-m", self._program, "serve", "--data-folder", str(self.folder))
         self._process = await asyncio.create_subprocess_exec(
             *command, "--port", str(self.port), stdout=self._log, stderr=self._log, env={**os.environ, **_OPTIONS}
         )
