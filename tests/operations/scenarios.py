@@ -549,6 +549,49 @@ async def backup_not_restored(stage: Stage) -> None:
     await backup_restored(stage)
 
 
+async def new_volume_from_backup(stage: Stage) -> None:
+    """Ask for a volume that holds what the backup does, and is larger."""
+    new, backup_id = NewVolume(2, "new"), stage.things["backup"]
+    stage.things["new"] = (await restoring.create_volume_from_backup(stage.deps, stage.caller, new, backup_id)).id
+
+
+async def restore_into_new_volume(stage: Stage) -> None:
+    """Ask for the backup to be restored, into no volume that is there."""
+    made = await restoring.restore_backup(stage.deps, stage.caller, stage.things["backup"], None, "new")
+    stage.things["new"] = made.id
+
+
+def volume_made_of_backup(size_gib: int) -> Act:
+    """Return the check that the new volume holds what the backup does, and says so."""
+
+    async def check(stage: Stage) -> None:
+        row, backup = await stage.volume("new"), await stage.backup("backup")
+        assert row is not None
+        assert backup is not None
+        assert (row.status, row.size_gib, row.reason) == ("available", size_gib, None)
+        assert row.metadata["src_backup_id"] == backup.id
+        assert await stage.read("new") == "past"
+        assert backup.status == "available"
+
+    return check
+
+
+def volume_not_made_of_backup(status: str) -> Act:
+    """Return the check that the row says why, that deleting it works, and that the backup is what it was."""
+
+    async def check(stage: Stage) -> None:
+        row = await stage.volume("new")
+        assert row is not None
+        assert (row.status, bool(row.reason)) == (status, True)
+        await volumes.delete_volume(stage.deps, stage.caller, row.id, cascade=False)
+        await stage.settled()
+        assert await stage.volume("new") is None
+        assert row.id not in (await stage.objects()).volumes
+        assert await restored_text(stage, "backup") == "past"
+
+    return check
+
+
 async def exported_backup(stage: Stage) -> None:
     """A backup whose row is to come again."""
     await backed_up_volume(stage)
@@ -905,6 +948,14 @@ SCENARIOS = (
     Scenario(
         "restore_backup", "into_volume", backed_up_volume, restore_backup, backup_restored, backup_not_restored,
         "retried by force",  # not kept: its writes carry no token; they are refused while somebody has the volume
+    ),
+    Scenario(
+        "restore_backup", "of_creation", backed_up_volume, new_volume_from_backup,
+        volume_made_of_backup(2), volume_not_made_of_backup("error"), "retried by force",
+    ),
+    Scenario(
+        "restore_backup", "into_new_volume", backed_up_volume, restore_into_new_volume,
+        volume_made_of_backup(1), volume_not_made_of_backup("error_restoring"), "retried by force",
     ),
     Scenario(
         "import_backup", "twin", exported_backup, import_backup, backup_imported, backup_not_imported,

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from openevs import durable
 from openevs.domain.ids import SnapshotId, VolumeId, new_uuid
-from openevs.engine.errors import EngineError, Mismatch
-from openevs.engine.layers import manifest, strays
+from openevs.engine.errors import EngineError, Mismatch, OutcomeUnknown
+from openevs.engine.layers import manifest, strays, tool
 from openevs.engine.layers.engine import LayersEngine
+from openevs.engine.layers.pool import new_layer_id
 from openevs.engine.port import SnapshotSpec, VolumeSpec
 
 MIB = 1 << 20
@@ -137,6 +139,138 @@ def test_an_adoption_that_was_interrupted_is_finished_or_taken_back(
         assert [stray.name for stray in await engine.list_strays()] == ["incoming/next.img"]
 
     with_engine(short_folder, work)
+
+
+def test_a_file_that_cannot_be_read_hides_no_other(short_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(engine: LayersEngine, pool: Path) -> None:
+        for name in ("good.img", "gone.img", "secret.img"):
+            put(pool, name, "raw")
+        read = strays._read_file
+
+        def refused(path: Path) -> strays.Incoming:
+            if path.name == "gone.img":
+                raise FileNotFoundError(2, "No such file or directory")
+            if path.name == "secret.img":
+                raise PermissionError(13, "Permission denied")
+            return read(path)
+
+        monkeypatch.setattr(strays, "_read_file", refused)
+        found = {stray.name: stray.unsafe for stray in await engine.list_strays()}
+        assert found == {"incoming/good.img": None, "incoming/secret.img": "it cannot be read (Permission denied)"}
+
+    with_engine(short_folder, work)
+
+
+def test_what_a_file_says_of_another_one_is_never_followed(short_folder: Path) -> None:
+    """Not even if it says so only after it was looked at."""
+
+    async def work(engine: LayersEngine, pool: Path) -> None:
+        base, path = put(pool, "base.img", "raw"), pool / "incoming" / "overlay.qcow2"
+        put_overlay(base, path)
+        opened = engine._open
+        assert opened is not None
+        layer = new_layer_id()
+        await opened.strays._copy(path, "qcow2", layer, SIZE)
+        raw = pool.parent / "copy"
+        made = opened.core.pool.layer_path(layer)
+        await tool.run_tool("qemu-img", "convert", "-f", "qcow2", "-O", "raw", str(made), str(raw))
+        assert raw.read_bytes() == bytes(SIZE)
+
+    with_engine(short_folder, work)
+
+
+def test_what_was_a_file_can_be_adopted_again_after_it_was_taken_back(short_folder: Path) -> None:
+    async def work(engine: LayersEngine, pool: Path) -> None:
+        put(pool, "disk.img", "raw")
+        first, second = spec(), spec()
+        await engine.ensure_adopted(first, "incoming/disk.img")
+        for _ in range(2):  # as an operation does whose last try had its effect and yet failed
+            await engine.ensure_released(first.volume_id, "incoming/disk.img")
+        assert [stray.name for stray in await engine.list_strays()] == ["incoming/disk.img"]
+        await engine.ensure_adopted(second, "incoming/disk.img")
+        assert await engine.read(second.volume_id, 0, len(TEXT)) == TEXT
+        assert await engine.list_strays() == []
+
+    with_engine(short_folder, work)
+
+
+def test_files_that_were_left_half_way_are_removed_or_told_of(short_folder: Path) -> None:
+    done, given_up = spec(), spec()
+
+    async def first(engine: LayersEngine, pool: Path) -> None:
+        put(pool, "disk.img", "raw")
+        await engine.ensure_adopted(done, "incoming/disk.img")
+        for wanted in (done, given_up):
+            put(pool, "left.img", "raw").rename(strays._taken_path(engine._core(), wanted.volume_id))
+
+    async def second(engine: LayersEngine, pool: Path) -> None:
+        (left,) = (pool / "incoming").iterdir()
+        assert left.name.endswith(given_up.volume_id)
+        (complaint,) = await engine.check()
+        assert str(given_up.volume_id) in complaint
+
+    with_engine(short_folder, first)
+    with_engine(short_folder, second)
+
+
+async def make_anew(engine: LayersEngine, first: VolumeSpec, second: VolumeSpec) -> None:
+    await engine.ensure_volume(second)
+
+
+async def let_go(engine: LayersEngine, first: VolumeSpec, second: VolumeSpec) -> None:
+    await engine.ensure_released(first.volume_id, "name")
+
+
+async def take_over(engine: LayersEngine, first: VolumeSpec, second: VolumeSpec) -> None:
+    await engine.ensure_adopted(second, "name")
+
+
+async def take_file(engine: LayersEngine, first: VolumeSpec, second: VolumeSpec) -> None:
+    await engine.ensure_adopted(second, "incoming/disk.img")
+
+
+@pytest.mark.parametrize("call", [make_anew, let_go, take_over, take_file])
+def test_a_manifest_that_may_not_last_counts_all_the_same(
+    short_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    call: Callable[[LayersEngine, VolumeSpec, VolumeSpec], Awaitable[None]],
+) -> None:
+    """It is in its place, but to make that last has failed: nothing that it needs may be removed."""
+    first, second, sync = spec(), spec(), durable.sync_folder
+
+    def fails(path: Path) -> None:
+        if path.name in ("volumes", "released"):
+            raise OSError(5, "Input/output error")
+        sync(path)
+
+    async def work(engine: LayersEngine, pool: Path) -> None:
+        put(pool, "disk.img", "raw")
+        await engine.ensure_volume(first)
+        await engine.write(first.volume_id, 0, TEXT[:512])
+        await engine.flush(first.volume_id)
+        if call is take_over:
+            await engine.ensure_released(first.volume_id, "name")
+        with monkeypatch.context() as patched:
+            patched.setattr(durable, "sync_folder", fails)
+            with pytest.raises(OutcomeUnknown):
+                await call(engine, first, second)
+        await engine.settle()
+        await call(engine, first, second)
+
+    async def look(engine: LayersEngine, pool: Path) -> None:
+        volumes, names = set((await engine.list_objects()).volumes), {one.name for one in await engine.list_strays()}
+        if call is let_go:
+            assert (volumes, names) == (set(), {"incoming/disk.img", "name"})
+            await engine.ensure_adopted(second, "name")
+        else:
+            assert volumes == ({second.volume_id} if call is take_over else {first.volume_id, second.volume_id})
+        assert len(manifests_in(pool)) == len((await engine.list_objects()).volumes)
+        expected = bytes(512) if call is make_anew else TEXT[:512]
+        assert await engine.read(second.volume_id, 0, 512) == expected
+        assert await engine.check() == []
+
+    with_engine(short_folder, work)
+    with_engine(short_folder, look)
 
 
 @pytest.mark.parametrize("which", ["released", "adopted"])

@@ -6,6 +6,7 @@ from typing import Final
 from openevs.domain.ids import VolumeId
 from openevs.engine.layers.core import Core
 from openevs.engine.layers.graph import LayerId, MissingLayerError
+from openevs.engine.layers.strays import taken_files
 
 _CLEAN: Final = (0, 3)
 """Exit statuses of `qemu-img check`: nothing found; clusters leaked, which costs room and no bytes."""
@@ -17,7 +18,8 @@ async def check_layers(core: Core) -> list[str]:
     # A head that is being served changes under the check, which would see damage where there is none.
     served = {volume.manifest.head for volume in core.volumes.values() if volume.daemon is not None}
     complaints = [await _check(core, layer) for layer in sorted(core.parents.keys() - served)]
-    return found + [complaint for complaint in complaints if complaint is not None]
+    found += [complaint for complaint in complaints if complaint is not None]
+    return found + await asyncio.to_thread(_left_files, core)
 
 
 def _missing(core: Core, volume_id: VolumeId) -> list[str]:
@@ -28,6 +30,14 @@ def _missing(core: Core, volume_id: VolumeId) -> list[str]:
         except MissingLayerError as error:
             found.append(f"volume {volume_id}: layer {error.layer} is missing or cannot be read")
     return found
+
+
+def _left_files(core: Core) -> list[str]:
+    """Blocking."""
+    return [
+        f"incoming/{path.name}: a file that was to become volume {volume_id}, and did not; rename it to adopt it"
+        for volume_id, path in taken_files(core)
+    ]
 
 
 async def _check(core: Core, layer: LayerId) -> str | None:

@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,6 +62,8 @@ class Volume:
     tidier: asyncio.Task[None] | None = None
     later: asyncio.TimerHandle | None = None
     """Tidies again, if something could not be done yet."""
+    writes_lost: bool = False
+    """What was written without a client could not be made durable; whoever flushes is to be told."""
 
     @property
     def daemon(self) -> Daemon | None:
@@ -169,14 +171,26 @@ class Core:
     async def commit(self, volume: Volume, **changes: Any) -> None:
         """Write the volume's manifest with these changes. Raises OSError (nothing changed) or OutcomeUnknown."""
         made = msgspec.structs.replace(volume.manifest, generation=volume.manifest.generation + 1, **changes)
+        await self._write(made, lambda: self.pool.write_manifest(made), lambda: self.adopt(volume, made))
+
+    async def create(self, made: Manifest) -> None:
+        """Write a new volume's manifest, and take the volume into the books. Raises as `commit`."""
+        await self._write(made, lambda: self.pool.write_manifest(made), lambda: self.add(made))
+
+    async def replace(self, old: Manifest, made: Manifest, note: Callable[[], object]) -> None:
+        """Write a manifest that takes the place of one elsewhere; `note` takes it into the books. Raises as `commit`:
+        with OutcomeUnknown, the old one may be there still."""
+        await self._write(made, lambda: self.pool.replace_manifest(old, made), note)
+
+    async def _write(self, made: Manifest, write: Callable[[], None], note: Callable[[], object]) -> None:
         try:
-            await asyncio.to_thread(self.pool.write_manifest, made)
+            await asyncio.to_thread(write)
         except OSError as error:
             if not await asyncio.to_thread(self._is_written, made):
                 raise
-            self.adopt(volume, made)
+            note()
             raise OutcomeUnknown(f"the manifest is written, but may not be on stable storage: {error}") from error
-        self.adopt(volume, made)
+        note()
 
     def adopt(self, volume: Volume, made: Manifest) -> None:
         """Take over a manifest that is on storage: in its place, or in a record."""

@@ -22,7 +22,7 @@ from openevs.engine.layers.pool import Pool, parent_of
 from openevs.engine.layers.reads import Readers, Reading
 from openevs.engine.layers.settings import LayersSettings
 from openevs.engine.layers.snapshots import Snapshots
-from openevs.engine.layers.strays import Strays, load_released
+from openevs.engine.layers.strays import Strays, forget_taken, load_released
 from openevs.engine.layers.volumes import Volumes
 from openevs.engine.layers.writes import Writing
 
@@ -149,6 +149,7 @@ def _load(core: Core) -> None:
         if head is not None and head.size_bytes > made.size_bytes:  # growing had got half-way
             volume.manifest = msgspec.structs.replace(made, size_bytes=head.size_bytes)
             volume.dirty = True
+    forget_taken(core)
     for reason in damaged:
         _log.error("layer_damaged", reason=reason)
     for layer in core.pinned():

@@ -23,7 +23,7 @@ import structlog
 
 from openevs.domain.ids import SnapshotId, VolumeId
 from openevs.engine.errors import Busy, EngineError, Mismatch
-from openevs.engine.layers.core import Core, run_key
+from openevs.engine.layers.core import Core, Volume, run_key
 from openevs.engine.layers.daemon import Daemon, RunFiles
 from openevs.engine.layers.exports import node_name, unix_server
 from openevs.engine.layers.faults import translated
@@ -41,12 +41,18 @@ class Reader:
     """A daemon that has a chain open. Used within `Readers.using`."""
 
     chain: tuple[LayerId, ...]
-    writable: bool
+    volume: Volume | None
+    """The volume whose head it writes, if it may."""
     daemon: Daemon
     client: NbdClient
     last_used: float = 0.0
     users: int = 0
     idle: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def writable(self) -> bool:
+        """Whether it may write."""
+        return self.volume is not None
 
     @property
     def uri(self) -> str:
@@ -63,8 +69,6 @@ class Readers:
         # A lock is there for as long as somebody holds it or waits for it.
         self._locks: WeakValueDictionary[LayerId, asyncio.Lock] = WeakValueDictionary()
         self._sweeper: asyncio.Task[None] | None = None
-        self.lost: set[LayerId] = set()
-        """Layers that were written, and then could not be flushed; whoever wrote is to be told."""
 
     @asynccontextmanager
     async def using(self, reader: Reader) -> AsyncIterator[Reader]:
@@ -77,17 +81,18 @@ class Readers:
             if not reader.users:
                 reader.idle.set()
 
-    async def get(self, chain: tuple[LayerId, ...], *, writable: bool = False) -> Reader:
-        """Return what shows the chain, its topmost layer first. It must be used (`using`) at once, and once."""
+    async def get(self, chain: tuple[LayerId, ...], *, writes: Volume | None = None) -> Reader:
+        """Return what shows the chain, its topmost layer first, and may write it if it is that of `writes`. It must be
+        used (`using`) at once, and once."""
         top = chain[0]
         async with self._lock_of(top):
             reader = self._open.get(top)
-            if reader is not None and not _serves(reader, chain, writable):
+            if reader is not None and not _serves(reader, chain, writes):
                 await self._close(top)
                 reader = None
             if reader is None:
                 await self._make_room()
-                reader = self._open[top] = await self._start(chain, writable)
+                reader = self._open[top] = await self._start(chain, writes)
             reader.users += 1
             reader.idle.clear()
         if self._sweeper is None or self._sweeper.done():
@@ -102,11 +107,7 @@ class Readers:
     async def drop(self, top: LayerId) -> None:
         """Close the reader of a layer that is about to be written or removed."""
         async with self._lock_of(top):
-            try:
-                await self._close(top)
-            except EngineError:
-                self.lost.add(top)
-                raise
+            await self._close(top)
 
     def _lock_of(self, top: LayerId) -> asyncio.Lock:
         lock = self._locks.get(top)
@@ -140,8 +141,10 @@ class Readers:
     async def _make_room(self) -> None:
         idle = [top for top, reader in self._open.items() if not reader.users and not self._lock_of(top).locked()]
         idle.sort(key=lambda top: self._open[top].last_used)
+        # Each under its lock, so that nobody opens its layers meanwhile. One is waited for only by who began to look
+        # before its lock was taken, so no two wait for each other.
         for top in idle[: max(0, len(self._open) - _READERS_MAX + 1)]:
-            await self._close(top)
+            await self._let_go(top)
 
     async def _close(self, top: LayerId) -> None:
         reader = self._open.get(top)
@@ -150,9 +153,13 @@ class Readers:
         await reader.idle.wait()
         del self._open[top]
         try:
-            if reader.writable:
+            if reader.volume is not None:
                 with translated():
                     await reader.client.flush()
+        except EngineError:
+            if reader.volume is not None:
+                reader.volume.writes_lost = True
+            raise
         finally:
             await reader.client.close()
             await _end(reader.daemon)
@@ -161,7 +168,8 @@ class Readers:
                 self._core.reserved += Counter()  # drops the zeros
                 self._core.bell.set()
 
-    async def _start(self, chain: tuple[LayerId, ...], writable: bool) -> Reader:
+    async def _start(self, chain: tuple[LayerId, ...], writes: Volume | None) -> Reader:
+        writable = writes is not None
         key = run_key(self._core.pool.pool_id, f"r{secrets.token_hex(6)}")
         daemon = Daemon(RunFiles(self._core.run_folder, key), self._core.settings)
         words = self._core.chain_words(chain, writable=writable, locks=writable)
@@ -181,7 +189,7 @@ class Readers:
             raise
         if writable:
             self._core.reserved.update(chain)
-        return Reader(chain, writable, daemon, client)
+        return Reader(chain, writes, daemon, client)
 
 
 class Reading:
@@ -240,8 +248,8 @@ async def _read(reader: Reader, offset: int, length: int) -> bytes:
     return data if there == length else data + bytes(length - there)
 
 
-def _serves(reader: Reader, chain: tuple[LayerId, ...], writable: bool) -> bool:
-    return reader.chain == chain and not reader.client.lost and (reader.writable or not writable)
+def _serves(reader: Reader, chain: tuple[LayerId, ...], writes: Volume | None) -> bool:
+    return reader.chain == chain and not reader.client.lost and (writes is None or reader.volume is writes)
 
 
 def _uri(daemon: Daemon) -> str:

@@ -10,6 +10,7 @@ are never used again, so nothing else can have the same one.
 """
 
 import asyncio
+import json
 import os
 import re
 import stat
@@ -88,6 +89,8 @@ class Strays:
         core = self._core
         async with core.lock_of(volume_id):
             if (volume := core.volumes.get(volume_id)) is None:
+                if volume_id in core.released:  # an earlier call may not have got as far as removing it
+                    await asyncio.to_thread(core.pool.remove_manifest, volume_id)
                 await asyncio.to_thread(_put_back, core, volume_id, name)
                 return
             if volume.manifest.snapshots:
@@ -101,9 +104,12 @@ class Strays:
             async with core.graph.shared():
                 old = volume.manifest
                 made = msgspec.structs.replace(old, released=name, generation=old.generation + 1)
-                await asyncio.to_thread(core.pool.replace_manifest, old, made)
-                del core.volumes[volume_id]
-                core.keep(made)
+
+                def note() -> None:
+                    del core.volumes[volume_id]
+                    core.keep(made)
+
+                await core.replace(old, made, note)
             _log.info("volume_released", volume_id=volume_id, name=name)
 
     async def adopt(self, spec: VolumeSpec, name: str) -> VolumeFacts:
@@ -113,11 +119,11 @@ class Strays:
         async with core.lock_of(spec.volume_id):
             if (present := core.volumes.get(spec.volume_id)) is not None:
                 _check_size(name, spec, present.manifest.size_bytes)
-                await asyncio.to_thread(_taken_path(core, spec.volume_id).unlink, missing_ok=True)
+                await asyncio.to_thread(_forget_source, core, present.manifest)
                 return volume_facts(present.manifest)
-            if name.startswith(INCOMING):
+            found = self._released(name)  # under a file's name too: if it was taken over, and that was taken back
+            if name.startswith(INCOMING) and (found is None or _taken_path(core, spec.volume_id).exists()):
                 return await self._adopt_file(spec, name.removeprefix(INCOMING))
-            found = self._released(name)
             if found is None:
                 raise Mismatch(f"there is no stray volume {name}", expected=name)
             async with core.lock_of(found.manifest.volume_id):
@@ -178,9 +184,12 @@ class Strays:
                 adopted_from=old.volume_id,
                 generation=old.generation + 1,
             )
-            await asyncio.to_thread(core.pool.replace_manifest, old, made)
-            del core.released[old.volume_id]
-            core.add(made)
+
+            def note() -> None:
+                del core.released[old.volume_id]
+                core.add(made)
+
+            await core.replace(old, made, note)
         _log.info("volume_adopted", volume_id=spec.volume_id, name=old.released)
         return volume_facts(made)
 
@@ -195,10 +204,9 @@ class Strays:
             await self._copy(taken, file.format, layer, spec.size_bytes)
             async with core.graph.shared():
                 core.parents[layer] = None
-                await asyncio.to_thread(core.pool.write_manifest, made)
-                core.add(made)
+                await core.create(made)
         except BaseException:
-            if not core.pool.manifest_path(made).exists():  # else it is whole, and whoever calls again is told so
+            if spec.volume_id not in core.volumes:  # else it is whole, and whoever calls again is told so
                 core.parents.pop(layer, None)
                 await asyncio.to_thread(core.pool.remove_layer, layer)
                 await asyncio.to_thread(_put_back, core, spec.volume_id, INCOMING + name)
@@ -212,7 +220,10 @@ class Strays:
         core = self._core
         unfinished = core.pool.unfinished_path(layer)
         options = f"extended_l2=on,cluster_size={1 << core.settings.cluster_bits}"
-        words = ("-f", file_format, "-O", "qcow2", "-o", options, str(file), str(unfinished))
+        source: dict[str, object] = {"driver": file_format, "file": {"driver": "file", "filename": str(file)}}
+        if file_format == "qcow2":
+            source["backing"] = None  # whatever the file says by now
+        words = ("-O", "qcow2", "-o", options, f"json:{json.dumps(source)}", str(unfinished))
         try:
             await tool.run_tool("qemu-img", "convert", "-q", *words)
             await tool.run_tool("qemu-img", "resize", "-q", "-f", "qcow2", str(unfinished), str(size_bytes))
@@ -234,6 +245,27 @@ def load_released(core: Core, volumes: dict[VolumeId, Manifest]) -> None:
             del volumes[volume_id]
             core.pool.remove_manifest(volume_id)
         core.keep(made)
+
+
+def forget_taken(core: Core) -> None:
+    """Remove the files that are volumes already: whoever took them over was interrupted at the very end. Blocking."""
+    for volume_id, path in taken_files(core):
+        if volume_id in core.volumes or volume_id in core.released:
+            path.unlink(missing_ok=True)
+
+
+def taken_files(core: Core) -> list[tuple[VolumeId, Path]]:
+    """Return the files whose adoption has begun, and for which volume. Blocking."""
+    return [(VolumeId(path.name.removeprefix(_TAKEN)), path) for path in core.pool.incoming.glob(f"{_TAKEN}*")]
+
+
+def _forget_source(core: Core, made: Manifest) -> None:
+    """Remove what a volume was made of, if an earlier call did not get as far as that. Blocking."""
+    _taken_path(core, made.volume_id).unlink(missing_ok=True)
+    source = core.pool.released / f"{made.adopted_from}.json"
+    if made.adopted_from is not None and source.exists():
+        source.unlink(missing_ok=True)
+        durable.sync_folder(core.pool.released)
 
 
 def _check_size(name: str, spec: VolumeSpec, found: int) -> None:
@@ -266,8 +298,9 @@ def _take(core: Core, volume_id: VolumeId, name: str) -> Path:
 
 def _put_back(core: Core, volume_id: VolumeId, name: str) -> None:
     """Give an incoming file its name back, unless another has that by now. Blocking."""
-    taken, source = _taken_path(core, volume_id), core.pool.incoming / name.removeprefix(INCOMING)
-    if name.startswith(INCOMING) and _FILE_NAME.fullmatch(source.name) and taken.exists() and not source.exists():
+    taken, own = _taken_path(core, volume_id), name.removeprefix(INCOMING)
+    source = core.pool.incoming / own
+    if name.startswith(INCOMING) and _FILE_NAME.fullmatch(own) and taken.exists() and not os.path.lexists(source):
         taken.rename(source)
         durable.sync_folder(core.pool.incoming)
 
@@ -284,7 +317,12 @@ def _read_incoming(folder: Path) -> Mapping[str, Incoming]:
     found = {}
     for path in folder.iterdir():
         if _FILE_NAME.fullmatch(path.name) and _is_file(path):
-            found[path.name] = _read_file(path)
+            try:
+                found[path.name] = _read_file(path)
+            except FileNotFoundError:
+                continue  # just taken away
+            except OSError as error:  # the others can be adopted all the same
+                found[path.name] = Incoming("raw", 0, f"it cannot be read ({error.strerror})")
     return found
 
 

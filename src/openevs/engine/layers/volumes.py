@@ -41,8 +41,7 @@ class Volumes:
                 parent = self._layer_to_clone(snapshot_id, spec.size_bytes) if snapshot_id else None
                 async with core.fresh_layer(spec.size_bytes, parent) as head:
                     made = Manifest(spec.volume_id, spec.size_bytes, head, dict(spec.labels))
-                    await asyncio.to_thread(core.pool.write_manifest, made)
-                    core.add(made)
+                    await core.create(made)
             return volume_facts(made)
 
     async def ensure_size(self, volume_id: VolumeId, size_bytes: int) -> VolumeFacts:

@@ -44,14 +44,13 @@ class Writing:
         async with core.lock_of(volume_id):
             if (volume := core.volumes.get(volume_id)) is None:
                 return
-            head = volume.manifest.head
             try:
-                if self._readers.writer(head) is not None:
-                    await self._readers.drop(head)
-                elif head in self._readers.lost:
+                if self._readers.writer(volume.manifest.head) is not None:
+                    await self._readers.drop(volume.manifest.head)
+                if volume.writes_lost:  # by this writer, or by one before it
                     raise Transient(f"what was written to volume {volume_id} could not be made durable: write it again")
             finally:
-                self._readers.lost.discard(head)
+                volume.writes_lost = False
 
     @asynccontextmanager
     async def _writer(self, volume_id: VolumeId, offset: int, length: int) -> AsyncIterator[Reader]:
@@ -67,8 +66,8 @@ class Writing:
             if self._readers.writer(head) is None:
                 with core.reserving(core.chain(head)):
                     await self._merger.release(volume)
-                    writer = await self._readers.get(core.chain(head), writable=True)
+                    writer = await self._readers.get(core.chain(head), writes=volume)
             else:
-                writer = await self._readers.get(core.chain(head), writable=True)
+                writer = await self._readers.get(core.chain(head), writes=volume)
         async with self._readers.using(writer):
             yield writer
