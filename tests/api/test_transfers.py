@@ -225,3 +225,39 @@ def test_a_volume_that_is_deleted_takes_its_transfer_along(tmp_path: Path) -> No
         assert (await giver.get(NEW))["transfers"] == []
 
     at_work(tmp_path, work)
+
+
+def test_snapshots_that_an_earlier_owner_has_kept_are_not_given_away(tmp_path: Path) -> None:
+    async def work(run: Running, giver: Client, taker: Client) -> None:
+        third = await run.person("third", "elsewhere", "member")
+        third.version = giver.version
+        volume = await giver.volume(2)
+        kept = await giver.snapshot(volume["id"])
+        assert (await accept(taker, await offer(giver, volume["id"], no_snapshots=True))).status_code == 202
+        own = await taker.snapshot(volume["id"])
+        last_kept = await giver.get(f"/v3/{{p}}/snapshots/{kept['id']}")
+
+        assert (await accept(third, await offer(taker, volume["id"]))).status_code == 202
+        await third.until("snapshot", own["id"], "available")
+        assert await giver.get(f"/v3/{{p}}/snapshots/{kept['id']}") == last_kept
+        assert fault(await third.call("GET", f"/v3/{{p}}/snapshots/{kept['id']}")) == (404, "itemNotFound")
+        assert await used(giver) == {"volumes": 0, "snapshots": 1, "gigabytes": 2}
+        assert await used(taker) == {"volumes": 0, "snapshots": 0, "gigabytes": 0}
+        assert await used(third) == {"volumes": 1, "snapshots": 1, "gigabytes": 4}
+
+    at_work(tmp_path, work)
+
+
+def test_a_kept_snapshot_does_not_show_when_the_volume_is_reverted(tmp_path: Path) -> None:
+    async def work(run: Running, giver: Client, taker: Client) -> None:
+        volume = await giver.volume()
+        own = await giver.snapshot(volume["id"])
+        assert (await accept(taker, await offer(giver, volume["id"], no_snapshots=True))).status_code == 202
+        newer = await taker.snapshot(volume["id"])
+        assert (await accept(giver, await offer(taker, volume["id"], no_snapshots=True))).status_code == 202
+        action = f"/v3/{{p}}/volumes/{volume['id']}/action"
+        assert (await giver.call("POST", action, {"revert": {"snapshot_id": own["id"]}})).status_code == 202
+        await giver.until("volume", volume["id"], "available")
+        await taker.until("snapshot", newer["id"], "available")
+
+    at_work(tmp_path, work)

@@ -59,9 +59,10 @@ def _accept_revert(tx: Tx, deps: Deps, caller: Caller, volume_id: str, snapshot_
 
 
 def _check_newest(tx: Tx, volume: Volume, snapshot: Snapshot) -> None:
-    own = snapshots.snapshots_of(tx, volume.id)
     if snapshot.volume_id != volume.id:
         raise InvalidInput("snapshot_id", f"snapshot {snapshot.id} was not taken of volume {volume.id}.")
+    # Those that an earlier owner of the volume has kept are another project's, and do not exist here.
+    own = [other for other in snapshots.snapshots_of(tx, volume.id) if other.project_id == snapshot.project_id]
     if own[-1].id != snapshot.id:
         raise InvalidInput(
             "snapshot_id", f"the newest snapshot of volume {volume.id} is {own[-1].id}; revert takes no other."

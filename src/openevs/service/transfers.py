@@ -53,7 +53,7 @@ def _offer(
     volume = move_volume(tx, volume_id, VolumeMoves.offer, now, project_id=caller.scope)
     _check_free(tx, volume)
     if not no_snapshots:
-        for snapshot in snapshots_of(tx, volume.id):
+        for snapshot in _going_along(tx, volume.id, volume.project_id):
             _check_snapshot(snapshot)
     made = Transfer(new_uuid(), volume.project_id, volume.id, name, _digest(key), no_snapshots, now)
     return store.insert_transfer(tx, made), None
@@ -64,6 +64,11 @@ def _check_free(tx: Tx, volume: Volume) -> None:
         raise InUse("volume", f"volume {volume.id} is connected; end its connection first.")
     if volume.group_id is not None:
         raise InUse("volume", f"volume {volume.id} belongs to group {volume.group_id}; take it out of that first.")
+
+
+def _going_along(tx: Tx, volume_id: str, project_id: str) -> list[Snapshot]:
+    """Return the snapshots of a volume that are its project's to give. Those that an earlier owner has kept are not."""
+    return [snapshot for snapshot in snapshots_of(tx, volume_id) if snapshot.project_id == project_id]
 
 
 def _check_snapshot(snapshot: Snapshot) -> None:
@@ -91,7 +96,7 @@ def _accept_transfer(
     _check_free(tx, volume)
     _hand_over(tx, deps, caller, transfer, volume_usage(volume.size_gib, volume.volume_type), volume.size_gib)
     if not transfer.no_snapshots:
-        for snapshot in snapshots_of(tx, volume.id):
+        for snapshot in _going_along(tx, volume.id, transfer.project_id):
             _check_snapshot(snapshot)
             update_snapshot(tx, snapshot.id, None, now, owner)
             _hand_over(tx, deps, caller, transfer, snapshot_usage(snapshot.size_gib, snapshot.volume_type))
