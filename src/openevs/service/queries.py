@@ -112,6 +112,7 @@ VOLUME_FILTERS: dict[str, Filter] = {
 
 ATTACHMENT_FILTERS: dict[str, Filter] = {
     "id": _equal("id"),
+    "ids": _one_of("id"),
     "volume_id": _equal("volume_id"),
     "instance_id": _equal("instance_uuid"),
     "status": _equal("status"),

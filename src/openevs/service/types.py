@@ -16,7 +16,7 @@ from openevs.service.deps import Deps
 from openevs.service.queries import ListQuery
 from openevs.store import types as store
 from openevs.store.database import Tx
-from openevs.store.listing import Condition
+from openevs.store.listing import Condition, metadata_condition
 from openevs.store.tables import volume_type as table
 
 DEFAULT: Final = "default"
@@ -62,10 +62,10 @@ async def list_types(deps: Deps, caller: Caller, query: ListQuery) -> list[Volum
         where.append(store.usable_by(caller.project_id))
     elif public is False:
         where.append(sa.not_(table.c.is_public))
-    for key, value in filters.pop("extra_specs", {}).items():
-        if not caller.is_admin and key not in VISIBLE_SPECS:
-            return []
-        where.append(table.c.extra_specs[key].as_string() == str(value))
+    specs = filters.pop("extra_specs", {})
+    if not caller.is_admin and not specs.keys() <= VISIBLE_SPECS:
+        return []
+    where.append(metadata_condition(table, specs, "extra_specs"))
     where += [table.c[name] == value for name, value in filters.items()]
     return await deps.db.read(store.page_of_types, where, query.page)
 

@@ -12,9 +12,7 @@ from openevs.domain.errors import InvalidInput
 from openevs.domain.qos import QosSpecs
 from openevs.service import qos as service
 
-QOS_LIST: Final = Listing(
-    filters={}, sort_keys={name: name for name in ("id", "name", "consumer", "created_at")}, metadata_since=1000
-)
+QOS_LIST: Final = Listing(filters={}, sort_keys={name: name for name in ("id", "name", "consumer", "created_at")})
 
 
 class Keys(Struct):

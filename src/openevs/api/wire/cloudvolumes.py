@@ -49,7 +49,7 @@ def _ids(name: str, text: str) -> list[str]:
     """`['a','b']`: Python's notation, which the API documents for this parameter."""
     try:
         found = ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         found = None
     if not isinstance(found, list | tuple) or not all(isinstance(one, str) and is_uuid(one) for one in found):
         raise InvalidInput(name, f"{text[:64]!r} is not a list of ids such as ['id','id'].")

@@ -15,9 +15,12 @@ from openevs.service.queries import ListQuery
 from openevs.store.listing import Direction, Page
 
 MAX_NUMBER = 2**63 - 1
+_LONGEST_NUMBER = len(str(MAX_NUMBER))
 MAX_EVS_LIMIT = 1000
 """Huawei's own resources refuse a greater limit; Cinder's take it for its own most."""
 MAX_IDS = 1000
+MAX_KEYS = 100
+"""Keys of one filter that is an object."""
 COMPARISONS = ("gt", "gte", "lt", "lte", "eq", "neq")
 
 
@@ -34,8 +37,8 @@ class Listing(NamedTuple):
     """Microversions from which v3 can sort by a key, for those that came late."""
     time_filters: tuple[str, ...] = ()
     """Times that can be compared from microversion 3.60 on."""
-    metadata_since: int = 22
-    """Microversion from which the list can be filtered by metadata; 0: always, in v2 too."""
+    metadata_since: int | None = None
+    """Microversion from which the list can be filtered by metadata; 0: always, in v2 too; None: it cannot."""
     documents: Mapping[str, int] = {}
     """Filters that are objects, and the microversions from which they are there."""
     parse: Mapping[str, Callable[[str, str], Any]] = {}
@@ -74,6 +77,7 @@ SNAPSHOT_LIST = Listing(
     },
     sort_since={"name": 30},
     time_filters=("created_at", "updated_at"),
+    metadata_since=22,
 )
 PAGING = ("limit", "offset", "marker", "sort", "sort_key", "sort_dir", "all_tenants", "with_count")
 
@@ -106,17 +110,13 @@ def list_query(call: Call, listing: Listing) -> ListQuery:
 
 def _filter(call: Call, listing: Listing, name: str) -> dict[str, Any] | None:
     value = call.query[name]
-    if name == "id" and len(repeated := call.query.getlist(name)) > 1:
-        return {"ids": repeated[:MAX_IDS]}
-    if "\x00" in value:
+    if any("\x00" in text for text in call.query.getlist(name)):
         raise InvalidInput(name, "it contains a NUL character.")
-    if name == "metadata" and (listing.metadata_since == 0 or call.at_least(listing.metadata_since)):
-        return {"metadata": read_document(name, value)}
-    if name in listing.documents and call.at_least(listing.documents[name]):
-        document = read_document(name, value)
-        if not isinstance(document, dict):
-            raise InvalidInput(name, "it must be an object such as {'key': 'value'}.")
-        return {name: document}
+    if name == "id" and name in listing.filters and len(repeated := call.query.getlist(name)) > 1:
+        return {"ids": repeated[:MAX_IDS]}
+    since = listing.documents.get(name, listing.metadata_since if name == "metadata" else None)
+    if since is not None and (since == 0 or call.at_least(since)):
+        return {name: read_texts(name, value)}
     if name.endswith("~") and name[:-1] in listing.like and call.at_least(31):
         return {listing.like[name[:-1]]: value}
     if name in listing.time_filters and call.at_least(60):
@@ -141,12 +141,27 @@ def read_document(name: str, value: str) -> object:
     """A dictionary in JSON or in Python's notation, both of which clients send."""
     try:
         return json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         pass
     try:
         return ast.literal_eval(value)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         raise InvalidInput(name, f"{value[:64]!r} is not an object such as {{'key': 'value'}}.", "EVS.1025") from None
+
+
+def read_texts(name: str, value: str) -> dict[str, str]:
+    """Return a filter that is an object of texts, each of which can be looked for. Raises InvalidInput."""
+    document = read_document(name, value)
+    if not isinstance(document, dict) or not all(_is_text(each) for pair in document.items() for each in pair):
+        raise InvalidInput(name, "the filter must be an object of strings, such as {'key': 'value'}.", "EVS.1025")
+    if len(document) > MAX_KEYS:
+        raise InvalidInput(name, f"it has {len(document)} keys, but may have at most {MAX_KEYS}.", "EVS.1025")
+    return document
+
+
+def _is_text(value: object) -> bool:
+    """Say whether a value is a text that a database takes; JSON has escapes for others."""
+    return isinstance(value, str) and "\x00" not in value and not any("\ud800" <= char <= "\udfff" for char in value)
 
 
 def _limit(call: Call) -> int:
@@ -162,7 +177,7 @@ def _number(call: Call, name: str, default: int) -> int:
     text = call.query.get(name)
     if text is None:
         return default
-    if not (text.isascii() and text.isdigit()) or int(text) > MAX_NUMBER:
+    if not (text.isascii() and text.isdigit()) or len(text) > _LONGEST_NUMBER or int(text) > MAX_NUMBER:
         raise InvalidInput(name, f"{text[:32]!r} is not a number from 0 on.", "EVS.1023" if name == "limit" else None)
     return int(text)
 
@@ -193,7 +208,10 @@ def _sort(call: Call, listing: Listing) -> tuple[tuple[str, Direction], ...]:
             )
         if direction not in ("asc", "desc"):
             raise InvalidInput("sort_dir", f"{direction[:32]!r} is neither asc nor desc.", "EVS.1040")
-        wanted.append((listing.sort_keys[key], "asc" if direction == "asc" else "desc"))
+        column = listing.sort_keys[key]
+        # A column once more changes nothing of the order.
+        if column not in (known for known, _ in wanted):
+            wanted.append((column, "asc" if direction == "asc" else "desc"))
     return tuple(wanted)
 
 

@@ -23,6 +23,6 @@ def parse_time(field: str, text: str) -> datetime:
     """Return the time that a filter names; without a zone it is UTC. Raises InvalidInput."""
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):  # the latter: a time that is outside all years only in UTC
         raise InvalidInput(field, f"{text[:64]!r} is not a time such as 2024-01-31T12:00:00.") from None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -8,7 +8,7 @@ from msgspec import UNSET, Struct, UnsetType, field
 from openevs.api.call import Call
 from openevs.api.policy import allowed
 from openevs.api.wire.bodies import flag
-from openevs.api.wire.lists import Listing, read_document
+from openevs.api.wire.lists import Listing, read_texts
 from openevs.api.wire.times import wire_time
 from openevs.domain.backends import pool_name, service_uuid
 from openevs.domain.errors import InvalidInput
@@ -104,7 +104,7 @@ VOLUME_LIST = Listing(
     time_filters=("created_at", "updated_at"),
     metadata_since=0,
     parse={
-        "glance_metadata": read_document,
+        "glance_metadata": read_texts,
         "consumes_quota": flag,
         "bootable": flag,
         "multiattach": flag,
