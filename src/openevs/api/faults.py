@@ -53,6 +53,8 @@ FAULT_NAME: Final[dict[int, str]] = {
     503: "serviceUnavailable",
 }
 OTHER_FAULT: Final = "computeFault"
+LONGEST_MESSAGE: Final = 2000
+"""Characters of a message. Many name what a client has sent, which may be as long as a body."""
 
 IAM_TITLE: Final[dict[int, str]] = {
     400: "Bad Request",
@@ -139,6 +141,8 @@ def refusal(family: Family, error: DomainError, request_id: str) -> Reply:
 
 def fault(family: Family, status: int, message: str, code: str | None = None) -> Reply:
     """Return an error answer in the shape of a family."""
+    if len(message) > LONGEST_MESSAGE:
+        message = f"{message[:LONGEST_MESSAGE]}…"
     body: dict[str, Any]
     if family == "evs":
         body = {"error": {"message": message, "code": code or f"EVS.5{status}"}}
