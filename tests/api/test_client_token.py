@@ -97,6 +97,45 @@ def test_requests_at_the_same_time_make_one(tmp_path: Path, path: str, kind: str
     at_work(tmp_path, work)
 
 
+def test_everything_that_is_made_is_made_once(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client) -> None:
+        admin = await run.client("admin")
+        admin.version = "3.71"
+
+        async def once(path: str, body: dict[str, Any]) -> Any:
+            token = new_uuid()
+            first, again = [await admin.call("POST", f"/v3/{{p}}/{path}", body, X_Client_Token=token) for _ in range(2)]
+            assert first.status_code in (200, 202), first.text
+            assert (again.status_code, again.content) == (first.status_code, first.content), path
+            return first.json() if first.content else None
+
+        kind = (await once("types", {"volume_type": {"name": "kind"}}))["volume_type"]["id"]
+        hidden = await once("types", {"volume_type": {"name": "h", "os-volume-type-access:is_public": False}})
+        await once(f"types/{hidden['volume_type']['id']}/action", {"addProjectAccess": {"project": "one"}})
+        noted = {"encryption": {"provider": "luks", "control_location": "front-end"}}
+        await once(f"types/{hidden['volume_type']['id']}/encryption", noted)
+        await once("qos-specs", {"qos_specs": {"name": "specs"}})
+        sort = (await once("group_types", {"group_type": {"name": "sort"}}))["group_type"]["id"]
+        group = (await once("groups", {"group": {"group_type": sort, "volume_types": [kind]}}))["group"]["id"]
+        volume = (await once("volumes", {"volume": {"size": 1, "volume_type": kind, "group_id": group}}))["volume"][
+            "id"
+        ]
+        await client.until("volume", volume, "available")
+        await once("group_snapshots", {"group_snapshot": {"group_id": group}})
+        await client.until("volume", (await client.volume(name="other"))["id"], "available")
+        backup = (await once("backups", {"backup": {"volume_id": volume}}))["backup"]["id"]
+        await client.until("backup", backup, "available")
+        await once(f"backups/{backup}/restore", {"restore": {}})
+        connected = await once("attachments", {"attachment": {"volume_uuid": volume, "connector": {"host": "one"}}})
+        await admin.call("DELETE", f"/v3/{{p}}/attachments/{connected['attachment']['id']}")
+        single = (await client.volume())["id"]
+        await once(f"volumes/{single}/action", {"os-reserve": {}})
+        await once(f"volumes/{single}/action", {"os-attach": {"mountpoint": "/dev/vdb", "host_name": "one"}})
+        assert len((await client.get(f"/v3/{{p}}/volumes/{single}"))["volume"]["attachments"]) == 1
+
+    at_work(tmp_path, work)
+
+
 def test_a_refused_request_leaves_its_token_free(tmp_path: Path) -> None:
     async def work(run: Running, client: Client) -> None:
         token = new_uuid()

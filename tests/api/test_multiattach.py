@@ -215,6 +215,21 @@ def test_the_older_actions(tmp_path: Path) -> None:
     at_work(tmp_path, work)
 
 
+def test_a_host_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client, faults: Faults) -> None:
+        volume_id = (await client.volume(multiattach=True))["id"]
+        attached = [await attach(client, volume_id, host) for host in ("one", "two")]
+        for host in ({"a": "b"}, ["a"], 1):
+            reply = await act(client, volume_id, "os-terminate_connection", {"connector": {"host": host}})
+            assert fault(reply) == (400, "badRequest")
+            assert "connector.host" in reply.text
+        assert await status(client, volume_id) == "in-use"
+        for each in attached:
+            await end(client, each)
+
+    at_work(tmp_path, work)
+
+
 def test_an_operator_ends_them_all(tmp_path: Path) -> None:
     async def work(run: Running, client: Client, faults: Faults) -> None:
         volume_id = (await client.volume(multiattach=True))["id"]

@@ -223,6 +223,18 @@ def test_an_encrypted_type_is_a_note_and_makes_no_plain_volume(tmp_path: Path) -
     at_work(tmp_path, work)
 
 
+def test_a_default_type_that_is_to_be_encrypted_makes_no_plain_volume_either(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client, admin: Client) -> None:
+        made = await make_type(admin, "sealed")
+        given = {"provider": "luks", "control_location": "front-end"}
+        await ok(admin, "POST", f"{TYPES}/{made['id']}/encryption", {"encryption": given})
+        await ok(admin, "PUT", f"/v3/default-types/{client.project_id}", {"default_type": {"volume_type": "sealed"}})
+        status, message = await refused(client, "POST", "/v3/{p}/volumes", {"volume": {"size": 1}})
+        assert (status, "encrypted" in message) == (400, True)
+
+    at_work(tmp_path, work)
+
+
 def test_a_project_can_have_a_default_type_of_its_own(tmp_path: Path) -> None:
     async def work(run: Running, client: Client, admin: Client) -> None:
         made = await make_type(admin, "mine")
@@ -257,6 +269,10 @@ def test_qos_specs_and_who_has_them(tmp_path: Path) -> None:
         assert (await refused(admin, "PUT", one, {"qos_specs": {"total_iops_sec": "many"}}))[0] == 400
         assert (await refused(admin, "POST", QOS, {"qos_specs": given}))[0] == 409
         assert (await refused(admin, "POST", QOS, {"qos_specs": {"name": "a", "consumer": "me"}}))[0] == 400
+        assert (await refused(admin, "POST", QOS, {"qos_specs": {"name": "a", "specs": [1]}}))[0] == 400
+        for number in ("0", str(10**15 + 1), "9" * 200):
+            wrong = {"name": "a", "total_bytes_sec_per_gb": number}
+            assert "total_bytes_sec_per_gb" in (await refused(admin, "POST", QOS, {"qos_specs": wrong}))[1]
         types = [await make_type(admin, name) for name in ("a", "b")]
         for each in types:
             await ok(admin, "GET", f"{one}/associate?vol_type_id={each['id']}", status=202)

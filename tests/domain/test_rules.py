@@ -3,7 +3,14 @@
 import pytest
 
 from openevs.domain.errors import InvalidInput
-from openevs.domain.rules import SNAPSHOTTABLE, check_metadata, check_text, is_reserved_name
+from openevs.domain.rules import (
+    IMAGE_VALUE_MAX_BYTES,
+    SNAPSHOTTABLE,
+    check_image_metadata,
+    check_metadata,
+    check_text,
+    is_reserved_name,
+)
 
 
 @pytest.mark.parametrize("text", ["", "a" * 255, "é" * 127, "é" * 127 + "a", "漢" * 85, "😀" * 63 + "abc"])
@@ -54,6 +61,13 @@ def test_metadata_is_bounded_as_a_whole() -> None:
     with pytest.raises(InvalidInput) as error:
         check_metadata({f"k{number}": "v" * 255 for number in range(5000)})
     assert error.value.code == "EVS.1005"
+
+
+def test_what_is_known_of_an_image_is_bounded_as_a_whole() -> None:
+    most = {f"k{n}": "v" * IMAGE_VALUE_MAX_BYTES for n in range(15)}
+    assert check_image_metadata(most) == most
+    with pytest.raises(InvalidInput):
+        check_image_metadata({f"k{n}": "v" * IMAGE_VALUE_MAX_BYTES for n in range(16)})
 
 
 @pytest.mark.parametrize(

@@ -272,8 +272,8 @@ async def typed_volume(stage: Stage) -> None:
     """An attached volume of a type that has QoS specs, and another such type."""
     caller = stage.caller
     for name, most in (("slow", "10"), ("fast", "1000")):
-        made = await types.create_type(stage.deps, name, None, is_public=True, specs={})
-        specs = await qos.create_qos(stage.deps, name, "front-end", {"total_iops_sec": most})
+        made = await types.create_type(stage.deps, stage.caller, name, None, is_public=True, specs={})
+        specs = await qos.create_qos(stage.deps, stage.caller, name, "front-end", {"total_iops_sec": most})
         await qos.associate(stage.deps, caller, specs.id, made.id)
         stage.things |= {f"type {name}": made.id, f"specs {name}": specs.id}
     volume = await volumes.create_volume(stage.deps, caller, NewVolume(1, "volume", volume_type="slow"))
@@ -460,6 +460,14 @@ async def backed_up_volume(stage: Stage) -> None:
     await add_volume(stage, "volume", "past")
     await add_backup(stage, "backup")
     await stage.write("volume", "present")
+
+
+async def backed_up_group(stage: Stage) -> None:
+    """A group of two, of one of which there is a backup."""
+    await group_of_two(stage)
+    made = await backups.create_backup(stage.deps, stage.caller, NewBackup(stage.things["first"]))
+    stage.things["backup"] = made.id
+    await stage.settled()
 
 
 async def new_backup(stage: Stage) -> None:
@@ -974,6 +982,10 @@ SCENARIOS = (
         volume_unmanaged, volume_not_unmanaged, "retried by force",
     ),
     Scenario(
+        "unmanage_volume", "backed_up", backed_up_volume, unmanage_volume,
+        volume_unmanaged, volume_not_unmanaged, "retried by force",
+    ),
+    Scenario(
         "manage_volume", "of_stray", unmanaged_volume, manage_volume,
         volume_managed, volume_not_managed, "undone", kept="new",
     ),
@@ -998,6 +1010,10 @@ SCENARIOS = (
     ),
     Scenario(
         "delete_group", "of_two", group_of_two, delete_group, group_deleted, group_not_deleted, "retried by force",
+    ),
+    Scenario(
+        "delete_group", "backed_up", backed_up_group, delete_group, group_deleted, group_not_deleted,
+        "retried by force",
     ),
     Scenario(
         "create_group", "from_group", group_of_two, group_from_group, group_copied, group_not_copied, "undone",

@@ -76,7 +76,10 @@ CHOICES: Final = (
     ("a native path that ends with a slash", "404: a resource whose id is empty"),
     ("`limit`", "native: 0 gives an empty list and more than the most is cut; Huawei's own: 400 EVS.1023 and EVS.2142"),
     ("limits of names and descriptions", "255 bytes of UTF-8 after blanks at both ends are cut off"),
-    ("`X-Client-Token`", "on every POST that creates or begins work, any text up to 255 characters, for 8 hours"),
+    (
+        "`X-Client-Token`",
+        "on every POST that creates or begins work (identity's aside), any text up to 255 characters, for 8 hours",
+    ),
     (
         "services, hosts, pools",
         (

@@ -29,6 +29,8 @@ _LIMITS: Final[Mapping[str, str]] = {
     "write_iops_sec": "write_requests",
 }
 """Key in the specs (Cinder's words for front-end limits) → field of `engine.port.Limits`."""
+MOST: Final = 10**15
+"""The greatest limit there is; more would not be one on any hardware, and storage daemons take no more."""
 
 
 def limits_of(qos: QosSpecs | None, size_gib: int) -> dict[str, int]:
@@ -42,7 +44,7 @@ def limits_of(qos: QosSpecs | None, size_gib: int) -> dict[str, int]:
         if fixed is not None:
             found[field] = fixed
         elif each is not None:
-            found[field] = max(each * size_gib, _number(qos.specs.get(f"{key}_per_gb_min")) or 0)
+            found[field] = min(max(each * size_gib, _number(qos.specs.get(f"{key}_per_gb_min")) or 0), MOST)
     return found
 
 
@@ -61,4 +63,5 @@ def bad_limit(specs: Mapping[str, str]) -> str | None:
 
 
 def _number(text: str | None) -> int | None:
-    return int(text) if text is not None and text.isascii() and text.isdigit() and int(text) > 0 else None
+    number = int(text) if text is not None and text.isascii() and text.isdigit() else 0
+    return number if 0 < number <= MOST else None

@@ -74,7 +74,9 @@ def check_metadata(metadata: Mapping[str, object], *, slash: bool = True) -> dic
 
 
 def check_image_metadata(metadata: Mapping[str, object]) -> dict[str, str]:
-    """Return what is known of an image as it will be stored. Keys are as in other metadata, values are longer."""
+    """Return what is known of an image as it will be stored. Keys are as in other metadata, values are longer, and all
+    together are under the same limit."""
+    total = 0
     for key, value in metadata.items():
         if not _METADATA_KEY.fullmatch(key):
             raise InvalidInput(
@@ -85,6 +87,9 @@ def check_image_metadata(metadata: Mapping[str, object]) -> dict[str, str]:
         size = byte_length(f"metadata[{key!r}]", value)
         if size > IMAGE_VALUE_MAX_BYTES:
             raise InvalidInput(f"metadata[{key!r}]", f"it has {size} bytes, but may have {IMAGE_VALUE_MAX_BYTES}.")
+        total += len(key) + size
+    if total >= METADATA_MAX_BYTES:
+        raise InvalidInput("metadata", f"it has {total} bytes, but must have fewer than {METADATA_MAX_BYTES}.")
     return {key: str(value) for key, value in metadata.items()}
 
 

@@ -26,8 +26,14 @@ from openevs.store.volumes import delete_volume_row, find_volume, move_volume
 
 async def remove_snapshots(engine: Engine, operation: Operation, facts: Facts) -> Facts:
     """Remove the volume's snapshots from storage."""
-    # With them the frozen states that only backups still know; the backups themselves stay.
-    for snapshot_id in [*operation.input["snapshots"], *operation.input.get("bases", ())]:
+    for snapshot_id in operation.input["snapshots"]:
+        await engine.ensure_no_snapshot(SnapshotId(snapshot_id))
+    return await remove_bases(engine, operation, facts)
+
+
+async def remove_bases(engine: Engine, operation: Operation, facts: Facts) -> Facts:
+    """Remove the frozen states that only backups still know; the backups themselves stay."""
+    for snapshot_id in operation.input.get("bases", ()):
         await engine.ensure_no_snapshot(SnapshotId(snapshot_id))
     return {}
 

@@ -135,7 +135,7 @@ async def _ended(
 async def attach(deps: Deps, caller: Caller, volume_id: str, consumer: Consumer) -> None:
     """Note that a consumer has the volume: it is `in-use`. Raises InvalidInput, NotFound, WrongStatus, Conflict."""
 
-    def attach_volume(tx: Tx) -> None:
+    def attach_volume(tx: Tx) -> tuple[None, None]:
         now = deps.clock()
         shared = find_volume(tx, volume_id, caller.scope).multiattach
         move = also_in_use(VolumeMoves.attach) if shared else VolumeMoves.attach
@@ -147,7 +147,7 @@ async def attach(deps: Deps, caller: Caller, volume_id: str, consumer: Consumer)
         if found is None:
             mode = mode_for(volume, consumer.mode)
             insert_attachment(tx, new_attachment(volume, "attached", now=now, **{**about, "mode": mode}))
-            return
+            return None, None
         if consumer.mode not in (None, found.mode):
             raise InvalidInput(
                 "mode", f"it is {consumer.mode}, but volume {volume_id} is connected with mode {found.mode}."
@@ -155,8 +155,9 @@ async def attach(deps: Deps, caller: Caller, volume_id: str, consumer: Consumer)
         move_attachment(tx, found.id, AttachmentMoves.attach, now, also={**about, "mode": found.mode})
         if found.connection_info is None:
             raise Conflict(f"Volume {volume_id} is just being connected; try again when it is.")
+        return None, None
 
-    await deps.db.write(attach_volume)
+    await accept(deps, caller, type(None), attach_volume)
 
 
 def _to_complete(volume: Volume, attachments: Sequence[Attachment], consumer: Consumer) -> Attachment | None:
@@ -210,12 +211,13 @@ async def _forget(deps: Deps, caller: Caller, attachment: Attachment) -> None:
 async def reserve(deps: Deps, caller: Caller, volume_id: str) -> None:
     """Keep a volume for a consumer. Raises NotFound, WrongStatus."""
 
-    def reserve_volume(tx: Tx) -> None:
+    def reserve_volume(tx: Tx) -> tuple[None, None]:
         shared = find_volume(tx, volume_id, caller.scope).multiattach
         move = also_in_use(VolumeMoves.reserve) if shared else VolumeMoves.reserve
         move_volume(tx, volume_id, move, deps.clock(), project_id=caller.scope)
+        return None, None
 
-    await deps.db.write(reserve_volume)
+    await accept(deps, caller, type(None), reserve_volume)
 
 
 async def unreserve(deps: Deps, caller: Caller, volume_id: str) -> None:

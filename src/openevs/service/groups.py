@@ -18,6 +18,7 @@ from openevs.service.membership import STEADY, check_leaving, check_member
 from openevs.service.queries import GROUP_FILTERS, ListQuery, conditions
 from openevs.store import groups as store
 from openevs.store.attachments import attachments_of_one
+from openevs.store.backups import bases_of
 from openevs.store.database import Tx
 from openevs.store.group_snapshots import count_group_snapshots
 from openevs.store.group_types import find_group_type, find_group_type_by_name
@@ -195,7 +196,8 @@ def _accept_deletion(
             )
         move_volume(tx, volume.id, VolumeMoves.delete_with_group, now, also={"reason": None})
     ids = [volume.id for volume in volumes]
-    work = {"volumes": ids, "objects": ids}
+    bases = [base for volume_id in ids for base in bases_of(tx, volume_id)]
+    work = {"volumes": ids, "bases": bases, "objects": ids}
     new = NewOperation(
         kind="delete_group",
         project_id=group.project_id,

@@ -17,7 +17,7 @@ async def set_image_metadata(
     given = check_image_metadata(metadata)
 
     def change(tx: Tx) -> dict[str, str]:
-        merged = {**find_volume(tx, volume_id, caller.scope).image_metadata, **given}
+        merged = check_image_metadata({**find_volume(tx, volume_id, caller.scope).image_metadata, **given})
         update_volume(tx, volume_id, caller.scope, deps.clock(), {"image_metadata": merged})
         return merged
 

@@ -23,6 +23,7 @@ from openevs.service.types import type_for
 from openevs.service.volumes import NewVolume, check_not_source, check_size, queue_volume_work, volume_record
 from openevs.store import snapshots, volumes
 from openevs.store.attachments import attachments_of_one
+from openevs.store.backups import bases_of
 from openevs.store.database import Tx
 from openevs.store.operations import NewOperation, insert_operation
 from openevs.store.quotas import take_quota
@@ -204,7 +205,7 @@ def _accept_unmanaged(tx: Tx, deps: Deps, caller: Caller, volume_id: str) -> tup
         raise InUse("volume", f"volume {volume_id} is in group {volume.group_id}; take it out of that first.")
     check_thawed(tx, deps, volume)
     check_not_source(tx, volume, [])
-    work = {"stray": stray_name("volume", volume_id)}
+    work = {"stray": stray_name("volume", volume_id), "bases": bases_of(tx, volume_id)}
     return volume, queue_volume_work(tx, deps, caller, "unmanage_volume", volume, work, now)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from openevs.domain.errors import InUse, InvalidInput
 from openevs.domain.ids import new_uuid
 from openevs.domain.model import Caller, Operation, VolumeType
-from openevs.domain.qos import CONSUMERS, QosSpecs, bad_limit, limits_of
+from openevs.domain.qos import CONSUMERS, MOST, QosSpecs, bad_limit, limits_of
 from openevs.domain.rules import check_text
 from openevs.service.deps import Deps, accept
 from openevs.service.types import check_specs
@@ -17,13 +17,17 @@ from openevs.store.listing import Page
 from openevs.store.operations import NewOperation, insert_operation
 
 
-async def create_qos(deps: Deps, name: str, consumer: str | None, specs: Mapping[str, Any]) -> QosSpecs:
+async def create_qos(deps: Deps, caller: Caller, name: str, consumer: str | None, specs: Mapping[str, Any]) -> QosSpecs:
     """Make specs. Raises InvalidInput, Conflict."""
     checked = check_text("name", name)
     if not checked:
         raise InvalidInput("name", "it cannot be empty.")
     made = QosSpecs(new_uuid(), checked, _consumer(consumer or "back-end"), _specs(specs), deps.clock())
-    return await deps.db.write(store.insert_qos, made)
+
+    def create(tx: Tx) -> tuple[QosSpecs, None]:
+        return store.insert_qos(tx, made), None
+
+    return await accept(deps, caller, QosSpecs, create)
 
 
 def _consumer(consumer: str) -> str:
@@ -36,7 +40,7 @@ def _specs(specs: Mapping[str, Any]) -> dict[str, str]:
     checked = check_specs("qos_specs", specs)
     bad = bad_limit(checked)
     if bad is not None:
-        raise InvalidInput(f"qos_specs[{bad!r}]", "it is a limit, so it must be a number from 1 on.")
+        raise InvalidInput(f"qos_specs[{bad!r}]", f"it is a limit, so it must be a number from 1 to {MOST}.")
     return checked
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from openevs.domain.errors import Conflict, InUse, InvalidInput, NotFound
 from openevs.domain.ids import new_uuid
-from openevs.domain.model import VolumeType
-from openevs.service.deps import Deps
+from openevs.domain.model import Caller, VolumeType
+from openevs.service.deps import Deps, accept
 from openevs.store import types as store
 from openevs.store.database import Tx
 
@@ -23,14 +23,15 @@ async def list_access(deps: Deps, type_id: str) -> list[str]:
     return await deps.db.read(read)
 
 
-async def add_access(deps: Deps, type_id: str, project_id: str) -> None:
+async def add_access(deps: Deps, caller: Caller, type_id: str, project_id: str) -> None:
     """Let a project use a type that is not public. Raises NotFound, Conflict."""
 
-    def add(tx: Tx) -> None:
+    def add(tx: Tx) -> tuple[None, None]:
         store.find_type(tx, type_id)
         store.add_access(tx, type_id, project_id)
+        return None, None
 
-    await deps.db.write(add)
+    await accept(deps, caller, type(None), add)
 
 
 async def remove_access(deps: Deps, type_id: str, project_id: str) -> None:
@@ -59,12 +60,12 @@ async def get_encryption(deps: Deps, type_id: str) -> dict[str, Any] | None:
 
 
 async def set_encryption(
-    deps: Deps, type_id: str, given: Mapping[str, Any], *, encryption_id: str | None = None
+    deps: Deps, caller: Caller, type_id: str, given: Mapping[str, Any], *, encryption_id: str | None = None
 ) -> dict[str, Any]:
     """Note (or, with an id, change) how volumes of a type are to be encrypted. A note is all it is: volumes of such a
     type are refused, since nothing here encrypts. Raises NotFound, Conflict, InUse."""
 
-    def change(tx: Tx) -> dict[str, Any]:
+    def change(tx: Tx) -> tuple[dict[str, Any], None]:
         found = _without_volumes(tx, type_id)
         if encryption_id is None and found.encryption is not None:
             raise Conflict(f"Volume type {type_id} has an encryption already.")
@@ -74,9 +75,9 @@ async def set_encryption(
         empty = {"encryption_id": new_uuid(), "provider": None, "cipher": None, "key_size": None}
         noted = {**empty, "control_location": "front-end", **(found.encryption or {}), **given}
         store.update_type(tx, type_id, {"encryption": noted})
-        return noted
+        return noted, None
 
-    return await deps.db.write(change)
+    return await accept(deps, caller, dict[str, Any], change)
 
 
 async def delete_encryption(deps: Deps, type_id: str) -> None:

@@ -12,7 +12,7 @@ from openevs.domain.errors import InUse, InvalidInput, NotFound
 from openevs.domain.ids import new_uuid, volume_type_id
 from openevs.domain.model import Caller, VolumeType
 from openevs.domain.rules import NAME_MAX_BYTES, check_text
-from openevs.service.deps import Deps
+from openevs.service.deps import Deps, accept
 from openevs.service.queries import ListQuery
 from openevs.store import types as store
 from openevs.store.database import Tx
@@ -91,11 +91,12 @@ def type_for(tx: Tx, deps: Deps, caller: Caller, wanted: str | None) -> VolumeTy
     """Return the type that was asked for by id or name, or the default one, for a volume that is to be made.
     Raises NotFound, InvalidInput."""
     if wanted is None:
-        return default_type_of(tx, deps, caller)
-    try:
-        found = store.find_type_named(tx, wanted, caller.scope)
-    except NotFound as error:
-        raise error.with_code("EVS.1020") from None
+        found = default_type_of(tx, deps, caller)
+    else:
+        try:
+            found = store.find_type_named(tx, wanted, caller.scope)
+        except NotFound as error:
+            raise error.with_code("EVS.1020") from None
     if found.encryption is not None:
         raise InvalidInput(
             "volume_type", f"volumes of type {found.name!r} are to be encrypted, which this service does not do."
@@ -109,7 +110,7 @@ def wants_multiattach(found: VolumeType) -> bool:
 
 
 async def create_type(
-    deps: Deps, name: str, description: str | None, *, is_public: bool, specs: Mapping[str, Any]
+    deps: Deps, caller: Caller, name: str, description: str | None, *, is_public: bool, specs: Mapping[str, Any]
 ) -> VolumeType:
     """Make a type. Raises InvalidInput, Conflict."""
     made = VolumeType(
@@ -123,10 +124,10 @@ async def create_type(
         created_at=deps.clock(),
     )
 
-    def create(tx: Tx) -> VolumeType:
-        return store.insert_type(tx, made)
+    def create(tx: Tx) -> tuple[VolumeType, None]:
+        return store.insert_type(tx, made), None
 
-    return await deps.db.write(create)
+    return await accept(deps, caller, VolumeType, create)
 
 
 async def update_type(deps: Deps, type_id: str, changes: Mapping[str, Any]) -> VolumeType:

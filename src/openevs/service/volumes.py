@@ -18,7 +18,7 @@ from openevs.service.queries import VOLUME_FILTERS, ListQuery, conditions
 from openevs.service.types import type_for, wants_multiattach
 from openevs.store import snapshots, volumes
 from openevs.store.attachments import attachments_of, attachments_of_one
-from openevs.store.backups import backups_of
+from openevs.store.backups import bases_of
 from openevs.store.database import Tx
 from openevs.store.operations import NewOperation, insert_operation
 from openevs.store.quotas import take_quota
@@ -274,8 +274,7 @@ def _accept_deletion(
     snapshot_move = SnapshotMoves.force_delete if force else SnapshotMoves.delete
     for snapshot in own:
         snapshots.move_snapshot(tx, snapshot.id, snapshot_move, now, also={"reason": None})
-    bases = [backup.own_base for backup in backups_of(tx, volume.id) if backup.own_base is not None]
-    work = {"snapshots": [snapshot.id for snapshot in own], "bases": bases}
+    work = {"snapshots": [snapshot.id for snapshot in own], "bases": bases_of(tx, volume.id)}
     claims = tuple(("snapshot", snapshot.id) for snapshot in own)
     return volume, queue_volume_work(tx, deps, caller, "delete_volume", volume, work, now, claims)
 

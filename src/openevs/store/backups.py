@@ -56,6 +56,11 @@ def backups_of(tx: Tx, volume_id: str) -> list[Backup]:
     return [Backup._make(row) for row in tx.execute(sa.select(*table.c).where(table.c.volume_id == volume_id))]
 
 
+def bases_of(tx: Tx, volume_id: str) -> list[str]:
+    """Return the frozen states of a volume that only backups know: they must go before it does."""
+    return [backup.own_base for backup in backups_of(tx, volume_id) if backup.own_base is not None]
+
+
 def parents_among(tx: Tx, backup_ids: Iterable[str]) -> set[str]:
     """Return those of these backups that others were made on top of."""
     query = sa.select(table.c.parent_id).where(table.c.parent_id.in_(list(backup_ids)))

@@ -55,7 +55,10 @@ async def post_qos(call: Call) -> Reply:
         raise InvalidInput("name", "a string is required.")
     if not isinstance(consumer, str | None):
         raise InvalidInput("consumer", "it must be a string.")
-    return _shown(call, await service.create_qos(call.deps, name, consumer, given.pop("specs", None) or given))
+    specs = given.pop("specs", None) or given
+    if not isinstance(specs, dict):
+        raise InvalidInput("specs", "it must be an object.")
+    return _shown(call, await service.create_qos(call.deps, call.caller, name, consumer, specs))
 
 
 async def get_qos(call: Call) -> Reply:

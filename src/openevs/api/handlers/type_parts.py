@@ -90,7 +90,7 @@ async def list_access(call: Call) -> Reply:
 
 
 async def _add_access(call: Call, content: Any) -> Reply:
-    await service.add_access(call.deps, call.path["type_id"], convert(content, Access).project)
+    await service.add_access(call.deps, call.caller, call.path["type_id"], convert(content, Access).project)
     return Reply()
 
 
@@ -151,7 +151,7 @@ async def _note_encryption(call: Call, body: Encryption, encryption_id: str | No
             raise InvalidInput("key_size", f"{str(size)[:32]!r} is not a number of bits.")
         given["key_size"] = int(size)
     type_id = call.path["type_id"]
-    noted = await service.set_encryption(call.deps, type_id, given, encryption_id=encryption_id)
+    noted = await service.set_encryption(call.deps, call.caller, type_id, given, encryption_id=encryption_id)
     return Reply({"encryption": {**noted, "volume_type_id": type_id} if encryption_id is None else given})
 
 

@@ -40,6 +40,7 @@ async def post_type(call: Call) -> Reply:
     body = parse(call, "volume_type", TypeCreate)
     made = await service.create_type(
         call.deps,
+        call.caller,
         body.name,
         body.description,
         is_public=flag("os-volume-type-access:is_public", body.is_public),

@@ -197,6 +197,8 @@ async def _initialize_connection(call: Call, content: Any) -> Reply:
 async def _terminate_connection(call: Call, content: Any) -> Reply:
     connector = None if content is None else parse(call, "os-terminate_connection", OldConnector).connector
     host = connector.get("host") if isinstance(connector, dict) else connector
+    if not isinstance(host, str | None):
+        raise InvalidInput("connector.host", "it must be a string.")
     await attaching.terminate_connection(call.deps, call.caller, _volume_id(call), host)
     return Reply()
 
