@@ -184,10 +184,12 @@ def migrate(config: Path | None, data_folder: str | None) -> None:
 
 @main.command()
 @common
-@click.option("--rebuild", is_flag=True, help="Make rows for what is in the pool only: for a database that is lost.")
+@click.option(
+    "--rebuild", is_flag=True, help="Make rows for what is only in the pool or the vault: for a database that is lost."
+)
 @click.option("--project", help="With --rebuild: give everything to the project of this name.")
 def doctor(config: Path | None, data_folder: str | None, rebuild: bool, project: str | None) -> None:
-    """Compare pool and database, with the service stopped; exit status 1 if something is not as it should be."""
+    """Compare pool, vault and database, with the service stopped; exit status 1 if something is not as it should be."""
     from openevs.commands import doctor as command
     from openevs.commands.table import render
 
@@ -200,6 +202,10 @@ def doctor(config: Path | None, data_folder: str | None, rebuild: bool, project:
         made = report.recovered
         where = f" in {', '.join(made.projects)}" if made.projects else ""
         click.echo(f"Made rows for {made.volumes} volumes and {made.snapshots} snapshots{where}.")
+        if made.backups:
+            click.echo(f"Made rows for {made.backups} backups.")
+        if report.unmanaged:
+            click.echo(f"Not managed, and left so; manage what you want: {', '.join(report.unmanaged)}.")
     click.echo(f"The pool has {report.volumes} volumes and {report.snapshots} snapshots.")
     if report.findings:
         click.echo(render(("WHAT", "ID", "FINDING"), report.findings))

@@ -73,6 +73,12 @@ class Service:
         self.until("snapshot", made["id"], "available")
         return str(made["id"])
 
+    def backup(self, volume_id: str, name: str, *, incremental: bool = False) -> str:
+        body = {"backup": {"volume_id": volume_id, "name": name, "incremental": incremental}}
+        made = self.call("POST", "/backups", body)["backup"]
+        self.until("backup", made["id"], "available")
+        return str(made["id"])
+
     def attach(self, volume_id: str) -> tuple[str, str]:
         body = {"attachment": {"volume_uuid": volume_id, "instance_uuid": volume_id, "connector": {"host": "here"}}}
         made = self.call("POST", "/attachments", body)["attachment"]
@@ -208,6 +214,83 @@ def test_a_lost_database_is_made_anew_and_every_byte_is_there(folder: Path) -> N
 def newest(service: Service, volume_id: str) -> str:
     found = service.call("GET", f"/snapshots/detail?volume_id={volume_id}")["snapshots"]
     return str(max(found, key=lambda snapshot: snapshot["created_at"])["id"])
+
+
+def test_backups_of_a_lost_database_are_found_and_what_was_not_managed_stays_so(folder: Path) -> None:
+    with served(folder) as service:
+        project = service.project_id
+        saved, released = service.volume("saved"), service.volume("released")
+        service.write(saved, "past")
+        full = service.backup(saved, "full")
+        service.write(saved, "present")
+        more = service.backup(saved, "more", incremental=True)
+        service.write(released, "nobody's")
+    with served(folder, project) as service:
+        service.call("POST", f"/volumes/{released}/action", {"os-unmanage": {}})
+        while any(each["id"] == released for each in service.call("GET", "/volumes")["volumes"]):
+            pass
+    assert openevs(folder, "doctor") == (0, "The pool has 1 volumes and 1 snapshots.\nAll is well.\n")
+    # What a service leaves that is killed while it makes a backup.
+    vault = folder / "backups"
+    chunk = vault / "chunks" / "ab" / ("ab" + "0" * 62)
+    chunk.parent.mkdir(exist_ok=True)
+    chunk.write_bytes(b"of no index")
+    (vault / "begun" / "another").write_bytes(b"begun")
+
+    lose_database(folder)
+    status, said = openevs(folder, "doctor", "--rebuild")
+    assert status == 0, said
+    assert said.splitlines() == [
+        f"Made rows for 1 volumes and 0 snapshots in recovered-{project[:12]}.",
+        "Made rows for 2 backups.",
+        f"Not managed, and left so; manage what you want: volume-{released}.",
+        "The pool has 1 volumes and 1 snapshots.",
+        "All is well.",
+    ]
+    assert (chunk.exists(), list((vault / "begun").iterdir())) == (False, [])
+    with sqlite3.connect(folder / "openevs.db") as db:
+        db.execute("DELETE FROM backup WHERE id = ?", (more,))
+        db.execute("UPDATE backup SET vault_id = 'none' WHERE id = ?", (full,))
+    status, said = openevs(folder, "doctor")
+    for what, about in (("no row", more), ("no row", full), ("no storage", "none")):
+        assert [line for line in said.splitlines() if line.startswith(what) and about in line], said
+    lose_database(folder)
+    assert "Made rows for 2 backups." in openevs(folder, "doctor", "--rebuild")[1]
+
+    with served(folder, project) as service:
+        found = {each["name"]: each for each in service.call("GET", "/backups/detail")["backups"]}
+        assert {name: (each["id"], each["volume_id"], each["is_incremental"]) for name, each in found.items()} == {
+            "full": (full, saved, False), "more": (more, saved, True),
+        }  # fmt: skip
+        third = service.backup(saved, "third", incremental=True)
+        shown = service.call("GET", f"/backups/{third}")["backup"]
+        assert (shown["is_incremental"], shown["status"]) == (True, "available")
+        for backup_id, text in ((full, "past"), (more, "present"), (third, "present")):
+            body: dict[str, Any] = {"restore": {"name": text}}
+            made = service.call("POST", f"/backups/{backup_id}/restore", body)["restore"]["volume_id"]
+            service.until("volume", made, "available")
+            assert asyncio.run(read(service.attach(made)[1])) == block(text)
+        body = {"host": "openevs@layers#layers", "ref": {"source-name": f"volume-{released}"}, "name": "managed"}
+        managed = service.call("POST", "/os-volume-manage", {"volume": body})["volume"]["id"]
+        service.until("volume", managed, "available")
+        assert asyncio.run(read(service.attach(managed)[1])) == block("nobody's")
+        assert service.call("GET", "/snapshots/detail")["snapshots"] == [], "frozen states of backups are no user's"
+    with sqlite3.connect(folder / "openevs.db") as db:
+        (read_bytes, base) = db.execute(
+            "SELECT bytes_read, base_snapshot_id FROM backup WHERE id = ?", (third,)
+        ).fetchone()
+        assert (read_bytes, base is not None) == (0, True), "only what has changed was read"
+
+
+def test_a_vault_that_cannot_be_used_does_not_keep_the_pool_from_being_looked_at(folder: Path) -> None:
+    with served(folder) as service:
+        service.volume("one")
+    lose_database(folder)
+    (folder / "openevs.toml").write_text(f'[backups]\nfolder = "{folder}/none"\n')
+    status, said = openevs(folder, "doctor", "--rebuild", "--config", str(folder / "openevs.toml"))
+    assert (status, "Made rows for 1 volumes" in said, "no vault" in said, "mount the disk" in said) == (
+        1, True, True, True,
+    ), said  # fmt: skip
 
 
 def test_doctor_names_everything_that_is_wrong(folder: Path) -> None:

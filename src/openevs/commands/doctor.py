@@ -1,12 +1,13 @@
-"""`openevs doctor`: compare pool and database, and with --rebuild make the rows of a lost database anew.
+"""`openevs doctor`: compare pool, vault and database, and with --rebuild make the rows of a lost database anew.
 
 It wants the service stopped: both look at the same pool, and one of them at a time.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from openevs.commands.vault_findings import Finding, compare_vault, look_into, opened_vault, remove_unfinished
 from openevs.compose import (
     VOLUME_TYPE,
     AlreadyRunning,
@@ -15,6 +16,7 @@ from openevs.compose import (
     make_private,
     utc_now,
 )
+from openevs.domain.backup import TRANSITIONAL_BACKUP_STATUSES
 from openevs.domain.ids import GIB
 from openevs.domain.lifecycle import (
     TRANSITIONAL_GROUP_STATUSES,
@@ -22,11 +24,12 @@ from openevs.domain.lifecycle import (
     TRANSITIONAL_VOLUME_STATUSES,
 )
 from openevs.engine.errors import EngineError
-from openevs.engine.port import Checks, Engine, Exports, Objects, SnapshotFacts, VolumeFacts
+from openevs.engine.port import Adopts, Checks, Engine, Exports, Objects, SnapshotFacts, VolumeFacts
 from openevs.identity.bootstrap import Bootstrap, bootstrap
 from openevs.identity.credentials import write_credentials
 from openevs.observe.log import configure_logging
 from openevs.operations.admission import WrongPool, admit_pool
+from openevs.operations.recovered_backups import FoundBackup
 from openevs.operations.recovery import Into, Pool, Recovered, recover
 from openevs.settings import Log, Settings
 from openevs.store.database import Database, Tx
@@ -35,10 +38,12 @@ from openevs.store.installation import kept_pool
 from openevs.store.quotas import wrong_usage
 from openevs.store.schema import SchemaError, migrate
 from openevs.store.sweeping import finished_about, stored_rows, transitional_without_operation
+from openevs.vault.errors import VaultError
 
 _TRANSITIONAL = (
     ("volume", TRANSITIONAL_VOLUME_STATUSES, "os-reset_status"),
     ("snapshot", TRANSITIONAL_SNAPSHOT_STATUSES, "os-reset_status"),
+    ("backup", TRANSITIONAL_BACKUP_STATUSES, "os-reset_status"),
     ("group", TRANSITIONAL_GROUP_STATUSES, "reset_status"),
     ("group_snapshot", TRANSITIONAL_GROUP_STATUSES, "reset_status"),
 )
@@ -49,14 +54,6 @@ class CannotExamine(Exception):
     """Nothing was looked at, and nothing was changed; the message says why."""
 
 
-class Finding(NamedTuple):
-    """Something that is not as it should be."""
-
-    what: str
-    about: str
-    text: str
-
-
 class Report(NamedTuple):
     """What was found, and before that made anew."""
 
@@ -64,6 +61,8 @@ class Report(NamedTuple):
     recovered: Recovered | None
     volumes: int
     snapshots: int
+    unmanaged: list[str]
+    """Names of what is in the pool and nobody's."""
 
 
 def run(settings: Settings, *, rebuild: bool, project: str | None) -> Report:
@@ -74,7 +73,7 @@ def run(settings: Settings, *, rebuild: bool, project: str | None) -> Report:
     if not rebuild and database is not None and not database.exists():
         raise CannotExamine(
             f"There is no database at {database}. If it was lost, `openevs doctor --rebuild` makes it anew, from what"
-            " is in the pool."
+            " is in the pool and the vault."
         )
     try:
         with lock_folder(settings.data_folder):
@@ -83,7 +82,7 @@ def run(settings: Settings, *, rebuild: bool, project: str | None) -> Report:
             return asyncio.run(_run(settings, rebuild=rebuild, project=project))
     except AlreadyRunning:
         raise CannotExamine(f"A service is running on {settings.data_folder}; stop it first.") from None
-    except EngineError as error:
+    except (EngineError, VaultError) as error:
         raise CannotExamine(error.reason) from None
     except (SchemaError, WrongPool) as error:
         raise CannotExamine(str(error)) from None
@@ -94,18 +93,28 @@ async def _run(settings: Settings, *, rebuild: bool, project: str | None) -> Rep
     engine = build_engine(settings)
     try:
         await engine.open()
-        recovered = await _rebuild(settings, db, engine, project) if rebuild else None
+        findings: list[Finding] = []
+        async with opened_vault(settings, findings) as vault:
+            found = await look_into(vault, findings) if rebuild and vault else []
+            recovered = await _rebuild(settings, db, engine, project, found) if rebuild else None
+            if vault is not None:
+                if rebuild:
+                    await remove_unfinished(vault, db)
+                findings += await compare_vault(vault, db)
         objects = await engine.list_objects()
         damaged = await engine.check() if isinstance(engine, Checks) else []
-        findings = [Finding("damage", "-", text) for text in damaged]
+        findings += [Finding("damage", "-", text) for text in damaged]
         findings += await db.read(_compare, engine.describe().pool_id, objects)
-        return Report(findings, recovered, len(objects.volumes), len(objects.snapshots))
+        unmanaged = [stray.name for stray in await engine.list_strays()] if isinstance(engine, Adopts) else []
+        return Report(findings, recovered, len(objects.volumes), len(objects.snapshots), unmanaged)
     finally:
         await engine.close()
         db.close()
 
 
-async def _rebuild(settings: Settings, db: Database, engine: Engine, project: str | None) -> Recovered:
+async def _rebuild(
+    settings: Settings, db: Database, engine: Engine, project: str | None, backups: Sequence[FoundBackup]
+) -> Recovered:
     facts, objects = engine.describe(), await engine.list_objects()
     kept = await db.read(kept_pool)
     if kept is not None and kept != facts.pool_id:
@@ -119,7 +128,7 @@ async def _rebuild(settings: Settings, db: Database, engine: Engine, project: st
     made = await bootstrap(db, settings.identity, utc_now, keep)
     exports = await engine.list_exports() if isinstance(engine, Exports) else {}
     into = Into(project, made.demo_user, made.admin_user, VOLUME_TYPE, settings.api.availability_zone, utc_now())
-    return await db.write(recover, Pool(facts.pool_id, objects, exports), into)
+    return await db.write(recover, Pool(facts.pool_id, objects, exports, backups), into)
 
 
 def _compare(tx: Tx, pool_id: str, objects: Objects) -> list[Finding]:

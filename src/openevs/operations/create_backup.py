@@ -16,6 +16,7 @@ backup cannot be made, whatever is in the vault and on storage of it is removed,
 from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
+from typing import Final
 
 import structlog
 
@@ -35,13 +36,16 @@ from openevs.vault.port import BackupOrder
 
 log = structlog.get_logger()
 
+BASE_OF: Final = "base of backup "
+"""What the label `purpose` of a frozen state begins with that was made for a backup; the backup's id follows."""
+
 
 async def freeze(engine: Engine, operation: Operation, facts: Facts) -> Facts:
     """Freeze the volume, unless the backup is of a snapshot, which is frozen already."""
     work = operation.input
     if not work["own_snapshot"]:
         return {}
-    labels = {"project_id": operation.project_id, "purpose": f"base of backup {operation.resource_id}"}
+    labels = {"project_id": operation.project_id, "purpose": BASE_OF + operation.resource_id}
     spec = SnapshotSpec(SnapshotId(work["snapshot_id"]), VolumeId(work["volume_id"]), labels)
     frozen = await engine.ensure_snapshot(spec)
     return {"taken_at": frozen.taken_at.isoformat(), "size_gib": frozen.size_bytes // GIB}
@@ -73,7 +77,10 @@ async def copy(engine: Engine, beside: Beside, operation: Operation, facts: Fact
     extents, whole = await _changed(engine, source, size_bytes, work["parent_base"] if parent else None)
     # Without the parent's frozen state, nothing tells what has become zeros since: the backup then says all by itself.
     # What it shares with the parent is in the vault already, and is not stored again.
-    labels = {"project_id": operation.project_id, "volume_id": work["volume_id"], "name": work["name"]}
+    labels = {
+        "project_id": operation.project_id, "volume_id": work["volume_id"], "name": work["name"],
+        "taken_at": facts.get("taken_at") or work.get("taken_at", ""),
+    }  # fmt: skip
     order = BackupOrder(backup_id, size_bytes, None if whole else parent, labels)
     made = await beside.vault.ensure_backup(
         order, partial(engine.read, source), extents, partial(beside.report, operation.resource_id)

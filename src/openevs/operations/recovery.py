@@ -1,10 +1,12 @@
-"""Rows for what is in the pool and in no row: what is left to do when the database is lost.
+"""Rows for what is in the pool, or in the vault, and in no row: what is left to do when the database is lost.
 
 The engine keeps project and name beside each volume and snapshot, with sizes and the moment of each snapshot. What only
 the database knew (descriptions, metadata, who made it, quotas' limits) is gone. Doing it again changes nothing.
+
+What is nobody's (was unmanaged) has no row, and so needs none: it is as it was, and can be managed as before.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -12,6 +14,7 @@ from openevs.domain.ids import GIB, AttachmentId, ProjectId, UserId, VolumeId, n
 from openevs.domain.model import Attachment, Snapshot, Volume
 from openevs.engine.port import ExportFacts, Objects, SnapshotFacts, VolumeFacts
 from openevs.operations.connect_volume import connection_info
+from openevs.operations.recovered_backups import FoundBackup, bases_of, insert_found, without_row
 from openevs.store.attachments import insert_attachment
 from openevs.store.database import Tx
 from openevs.store.identity.projects import Project, find_project, get_project, insert_project
@@ -22,7 +25,9 @@ from openevs.store.quotas import recount
 from openevs.store.snapshots import insert_snapshot
 from openevs.store.sweeping import finished_about, stored_rows
 from openevs.store.volumes import insert_volume
+from openevs.vault.port import BackupFacts
 
+Labelled = VolumeFacts | SnapshotFacts | BackupFacts
 UNKNOWN_PROJECT = "unknown"
 """Id of the project of what carries no label."""
 
@@ -33,6 +38,8 @@ class Pool(NamedTuple):
     pool_id: str
     objects: Objects
     exports: Mapping[VolumeId, ExportFacts]
+    backups: Sequence[FoundBackup] = ()
+    """What is in the vault."""
 
 
 class Into(NamedTuple):
@@ -53,6 +60,7 @@ class Recovered(NamedTuple):
 
     volumes: int
     snapshots: int
+    backups: int
     projects: tuple[str, ...]
     """Names of the projects that have what was recovered."""
 
@@ -63,14 +71,13 @@ def recover(tx: Tx, pool: Pool, into: Into) -> Recovered:
     left = finished_about(tx, [*objects.volumes, *objects.snapshots])
     volumes = [facts for key, facts in objects.volumes.items() if key not in rows and key not in left]
     made = {facts.volume_id for facts in volumes} | rows.keys()
-    snapshots = [
-        facts
-        for key, facts in objects.snapshots.items()
-        if key not in rows and key not in left and facts.volume_id in made
-    ]
+    backups = without_row(tx, pool.backups)
+    bases = bases_of(objects, [each.facts.backup_id for each in backups])
+    known = rows.keys() | left | set(bases.values())
+    snapshots = [facts for key, facts in objects.snapshots.items() if key not in known and facts.volume_id in made]
     admin = find_user(tx, into.admin)
     owner = UserId(admin.id if admin else into.admin)
-    projects = _projects(tx, [*volumes, *snapshots], into)
+    projects = _projects(tx, [*volumes, *snapshots, *(each.facts for each in backups)], into)
     for volume in volumes:
         export = pool.exports.get(volume.volume_id)
         row = _volume(volume, projects[_label(volume)], owner, into, in_use=export is not None)
@@ -79,18 +86,22 @@ def recover(tx: Tx, pool: Pool, into: Into) -> Recovered:
             insert_attachment(tx, _attachment(row, export, into.now))
     for snapshot in snapshots:
         insert_snapshot(tx, _snapshot(snapshot, projects[_label(snapshot)], owner, into))
+    for backup in backups:
+        base = bases.get(backup.facts.backup_id)
+        insert_found(tx, backup, projects[_label(backup.facts)].id, owner, base, into.availability_zone)
     recount(tx)
     if pool.pool_id:
         keep_pool(tx, pool.pool_id)
     skip_numbers(tx, max((facts.applied_token for facts in objects.volumes.values()), default=0))
-    return Recovered(len(volumes), len(snapshots), tuple(sorted({project.name for project in projects.values()})))
+    names = tuple(sorted({project.name for project in projects.values()}))
+    return Recovered(len(volumes), len(snapshots), len(backups), names)
 
 
-def _label(facts: VolumeFacts | SnapshotFacts) -> str:
+def _label(facts: Labelled) -> str:
     return facts.labels.get("project_id") or UNKNOWN_PROJECT
 
 
-def _projects(tx: Tx, found: Iterable[VolumeFacts | SnapshotFacts], into: Into) -> dict[str, Project]:
+def _projects(tx: Tx, found: Iterable[Labelled], into: Into) -> dict[str, Project]:
     """Return the project for each project id that the labels name, made if it is not there."""
     wanted = sorted({_label(facts) for facts in found})
     if into.project is not None:
@@ -102,7 +113,7 @@ def _projects(tx: Tx, found: Iterable[VolumeFacts | SnapshotFacts], into: Into) 
 
 
 def _new_project(tx: Tx, project_id: str, name: str, into: Into) -> Project:
-    text = "Made by openevs doctor --rebuild, for what was found in the pool."
+    text = "Made by openevs doctor --rebuild, for what was found in the pool or the vault."
     project = Project(project_id, name, text, enabled=True)
     if not insert_project(tx, project):
         project = project._replace(name=f"recovered-{project_id}")

@@ -79,6 +79,7 @@ def _accept_backup(tx: Tx, deps: Deps, caller: Caller, new: NewBackup) -> tuple[
         "name": new.name or "",
         "size_gib": backup.size_gib,
         "snapshot_id": snapshot.id,
+        "taken_at": backup.data_timestamp.isoformat(),
         "own_snapshot": own,
         "parent_vault_id": parent.vault_id if parent else None,
         "parent_base": parent.base_snapshot_id if parent else None,

@@ -67,6 +67,16 @@ def parents_among(tx: Tx, backup_ids: Iterable[str]) -> set[str]:
     return set(tx.execute(query.distinct()).scalars())
 
 
+def known_vault_ids(tx: Tx) -> set[str]:
+    """Return the name in the vault of every backup there is a row of."""
+    return set(tx.execute(sa.select(table.c.vault_id)).scalars())
+
+
+def promised_vault_ids(tx: Tx) -> set[str]:
+    """Return the name in the vault of every backup that must be there."""
+    return set(tx.execute(sa.select(table.c.vault_id).where(table.c.status == "available")).scalars())
+
+
 def sharing_vault_id(tx: Tx, backup: Backup) -> int:
     """Return how many other backups are the same one in the vault."""
     return count_rows(tx, table, [table.c.vault_id == backup.vault_id, table.c.id != backup.id])

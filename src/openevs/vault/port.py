@@ -131,6 +131,10 @@ class Vault(Protocol):
     async def list_backups(self) -> Sequence[BackupId]:
         """Return the ids of all backups that are finished."""
 
+    async def list_unfinished(self) -> Sequence[BackupId]:
+        """Return the ids of backups that were begun and are not finished: under way, or left by a process that was
+        killed. `ensure_no_backup` gives the room of these back."""
+
     async def check(self, backup_id: BackupId, report: Report = unreported) -> Sequence[str]:
         """Read everything that the backup needs; return a sentence for each thing that is damaged or gone.
         Raises Missing."""

@@ -111,6 +111,11 @@ class Repository:
         await self._open()
         return sorted(await self._call(self._contents.backup_ids))
 
+    async def list_unfinished(self) -> Sequence[BackupId]:
+        await self._open()
+        begun = set(await self._call(self._contents.begun_ids))
+        return sorted(begun - set(await self._call(self._contents.backup_ids)))
+
     async def check(self, backup_id: BackupId, report: Report = unreported) -> Sequence[str]:
         await self._open()
         with self._using(backup_id):
