@@ -8,9 +8,9 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from openevs.engine.layers.daemon import Daemon
 from openevs.engine.layers.exports import node_name
@@ -65,12 +65,7 @@ async def cut(daemon: Daemon, cuts: Sequence[Cut], probe: NbdClient | None) -> C
         await asyncio.sleep(0)  # the first request is on its way before the command is
     start = time.perf_counter()
     try:
-        if len(cuts) == 1:
-            await daemon.execute("blockdev-snapshot", cuts[0].words())
-        else:
-            await daemon.execute(
-                "transaction", {"actions": [{"type": "blockdev-snapshot", "data": each.words()} for each in cuts]}
-            )
+        await daemon.execute(*_command(cuts))
         cut_ms = (time.perf_counter() - start) * 1e3
     except BaseException:
         if watching:
@@ -78,6 +73,17 @@ async def cut(daemon: Daemon, cuts: Sequence[Cut], probe: NbdClient | None) -> C
         raise
     stop.set()
     return Cost(round(cut_ms, 3), await watching if watching else None)
+
+
+def aimed(daemon: Daemon, cuts: Sequence[Cut]) -> AbstractAsyncContextManager[None]:
+    """Let the daemon read the command that the block is to give it by `cut`."""
+    return daemon.holding(*_command(cuts))
+
+
+def _command(cuts: Sequence[Cut]) -> tuple[str, dict[str, Any]]:
+    if len(cuts) == 1:
+        return "blockdev-snapshot", cuts[0].words()
+    return "transaction", {"actions": [{"type": "blockdev-snapshot", "data": each.words()} for each in cuts]}
 
 
 async def _longest_wait(probe: NbdClient, stop: asyncio.Event) -> float | None:

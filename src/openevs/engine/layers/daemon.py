@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +20,7 @@ from qemu.qmp.protocol import Runstate
 from openevs.engine.errors import Broken, EngineError, OutcomeUnknown, Transient
 from openevs.engine.layers.faults import from_qemu, translated
 from openevs.engine.layers.settings import LayersSettings
+from openevs.engine.layers.trigger import Trigger
 
 _log = structlog.get_logger()
 _PROGRAM: Final = "qemu-storage-daemon"
@@ -41,6 +42,10 @@ class RunFiles:
     @property
     def qmp(self) -> Path:
         return self.folder / f"{self.key}.q"
+
+    @property
+    def trigger(self) -> Path:
+        return self.folder / f"{self.key}.t"
 
     @property
     def nbd(self) -> Path:
@@ -68,7 +73,7 @@ class RunFiles:
 
     def remove(self) -> None:
         """Remove what the daemon left, but for its log."""
-        for path in (self.qmp, self.nbd, self.pid, self.tls / "keys.psk"):
+        for path in (self.qmp, self.trigger, self.nbd, self.pid, self.tls / "keys.psk"):
             path.unlink(missing_ok=True)
         with contextlib.suppress(FileNotFoundError):
             self.tls.rmdir()
@@ -82,6 +87,7 @@ class Daemon:
         self.pid = pid
         self._settings = settings
         self._qmp: QMPClient | None = None
+        self._trigger = Trigger(files.trigger)
 
     @property
     def connected(self) -> bool:
@@ -123,6 +129,7 @@ class Daemon:
     async def disconnect(self) -> None:
         """Let go of the connection; the process goes on."""
         qmp, self._qmp = self._qmp, None
+        await self._trigger.close()
         if qmp is not None:
             with contextlib.suppress(TimeoutError, QMPError, OSError, EOFError):
                 async with asyncio.timeout(1):
@@ -140,9 +147,21 @@ class Daemon:
         with translated():
             try:
                 async with asyncio.timeout(self._settings.qmp_timeout_seconds):
+                    if self._trigger.holds(command, arguments):
+                        return await self._trigger.pull()
                     return await self._qmp.execute(command, arguments)
             except TimeoutError:
                 raise OutcomeUnknown(f"{self._silent().reason} ({command})") from None
+
+    @contextlib.asynccontextmanager
+    async def holding(self, command: str, arguments: Mapping[str, object]) -> AsyncIterator[None]:
+        """Let the daemon read a command that the block is to `execute`; if it does not, nothing is carried out."""
+        held = await self._trigger.hold(command, arguments) if self.connected else None
+        try:
+            yield
+        finally:
+            if held is not None:
+                await self._trigger.drop(held)
 
     async def stop(self) -> None:
         """End the process, in good order if it can; flushed data is safe either way."""
@@ -194,14 +213,15 @@ class Daemon:
 
     def _spawn(self, arguments: Sequence[str], folder: Path) -> int:
         files = self.files
-        for path in (files.qmp, files.nbd, files.pid):
+        for path in (files.qmp, files.trigger, files.nbd, files.pid):
             path.unlink(missing_ok=True)
         if files.log.exists() and files.log.stat().st_size > _LOG_BYTES_MAX:
             files.log.unlink()
         command = [
             "/bin/sh", "-c", _LAUNCH, str(folder), str(self._settings.open_files), _PROGRAM,
             "--chardev", f"socket,path={_escaped(files.qmp)},server=on,wait=off,id=qmp0", "--monitor", "chardev=qmp0",
-            "--pidfile", str(files.pid), *arguments,
+            "--chardev", f"socket,server=on,wait=off,id=qmp1,path={_escaped(files.trigger)}",
+            "--monitor", "chardev=qmp1", "--pidfile", str(files.pid), *arguments,
         ]  # fmt: skip
         to_log = (1, str(files.log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         return os.posix_spawn(

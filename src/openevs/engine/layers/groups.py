@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from openevs.engine.errors import EngineError, Mismatch, OutcomeUnknown, Transient
 from openevs.engine.layers.core import Volume
-from openevs.engine.layers.cut import Cost, Cut, cut, flushing
+from openevs.engine.layers.cut import Cost, Cut, aimed, cut, flushing
 from openevs.engine.layers.daemon import Daemon
 from openevs.engine.layers.exports import node_name
 from openevs.engine.layers.facts import snapshot_facts
@@ -108,32 +108,29 @@ class Groups:
     async def _freeze(
         self, specs: Sequence[SnapshotSpec], volumes: Sequence[Volume], group: str, daemon: Daemon | None
     ) -> None:
-        core, was = self._core, [volume.manifest for volume in volumes]
+        core, was, cost = self._core, [volume.manifest for volume in volumes], None
         probes = [await self._heads.probe(volume) for volume in volumes if volume.manifest.export is not None]
-        async with core.graph.shared(), self._next_heads(volumes, daemon) as heads:
-            moment, made = datetime.now(UTC), []
-            for spec, volume, head in zip(specs, volumes, heads, strict=True):
-                now = volume.manifest
-                taken = Snapshot(
-                    now.head, now.size_bytes, moment, dict(spec.labels), cut_pending=daemon is not None, group=group
-                )
-                snapshots = {**now.snapshots, spec.snapshot_id: taken}
-                made.append(replace(now, head=head, snapshots=snapshots, generation=now.generation + 1))
-            async with flushing(probes):  # both wait for the disk
-                await asyncio.to_thread(core.pool.write_record, Record(group, made))
-            for volume, manifest in zip(volumes, made, strict=True):
-                core.adopt(volume, manifest)
-                volume.spare, volume.unsure, volume.dirty = None, True, True
-        cost = None
-        if daemon is not None:
-            cuts = [Cut(old.head, new.head) for old, new in zip(was, made, strict=True) if old.export is not None]
-            try:
-                cost = await cut(daemon, cuts, next((probe for probe in probes if probe), None))
-            except EngineError as error:
-                await self._take_back(volumes, was, daemon, group, error)
-                raise
-            for volume in volumes:
-                self._note(volume, group, cost)
+        async with AsyncExitStack() as until_cut:
+            async with core.graph.shared(), self._next_heads(volumes, daemon) as heads:
+                made = _next_manifests(specs, was, heads, group, cut_pending=daemon is not None)
+                cuts = [Cut(old.head, new.head) for old, new in zip(was, made, strict=True) if old.export is not None]
+                if daemon is not None:
+                    await until_cut.enter_async_context(aimed(daemon, cuts))
+                async with flushing(probes):  # both wait for the disk
+                    await asyncio.to_thread(core.pool.write_record, Record(group, made))
+                for volume, manifest in zip(volumes, made, strict=True):
+                    core.adopt(volume, manifest)
+                    volume.spare, volume.unsure, volume.dirty = None, True, True
+            if daemon is not None:
+                try:
+                    cost = await cut(daemon, cuts, next((probe for probe in probes if probe), None))
+                except OutcomeUnknown:
+                    raise
+                except EngineError as error:
+                    await self._take_back(volumes, was, daemon, group, error)
+                    raise
+                for volume in volumes:
+                    self._note(volume, group, cost)
         self._place(group, volumes)
         core.bell.set()
         _log.info("group_cut", volumes=len(volumes), cut_ms=cost and cost.cut_ms, stall_ms=cost and cost.stall_ms)
@@ -219,6 +216,18 @@ class Groups:
                 await asyncio.to_thread(self._core.pool.remove_record, group)
         except EngineError as error:  # the record stays, and says the same
             _log.warning("group_not_put_in_place", group=group, reason=error.reason)
+
+
+def _next_manifests(
+    specs: Sequence[SnapshotSpec], was: Sequence[Manifest], heads: Sequence[LayerId], group: str, *, cut_pending: bool
+) -> list[Manifest]:
+    """Return what the volumes' manifests are to be, of one moment."""
+    moment, made = datetime.now(UTC), []
+    for spec, now, head in zip(specs, was, heads, strict=True):
+        taken = Snapshot(now.head, now.size_bytes, moment, dict(spec.labels), cut_pending=cut_pending, group=group)
+        snapshots = {**now.snapshots, spec.snapshot_id: taken}
+        made.append(replace(now, head=head, snapshots=snapshots, generation=now.generation + 1))
+    return made
 
 
 def _name(specs: Sequence[SnapshotSpec]) -> str:

@@ -15,9 +15,9 @@ from typing import Final
 import msgspec
 import structlog
 
-from openevs.engine.errors import EngineError
+from openevs.engine.errors import EngineError, OutcomeUnknown
 from openevs.engine.layers.core import Core, Volume
-from openevs.engine.layers.cut import Cost, Cut, cut, flushing
+from openevs.engine.layers.cut import Cost, Cut, aimed, cut, flushing
 from openevs.engine.layers.daemon import Daemon
 from openevs.engine.layers.exports import facts, node_name
 from openevs.engine.layers.graph import LayerId
@@ -74,33 +74,40 @@ class Heads:
         If the daemon refuses, all is as before; if its answer is unknown, the cut is made when it is next reached."""
         was = volume.manifest
         new, old = await self.next_head(volume, daemon, change(was).size_bytes), was.head
-        probe = await self.probe(volume)
-        async with self._core.graph.shared():
-            self._core.parents[new] = old
-            made = change(volume.manifest)
-            try:
-                async with flushing([probe]):  # both wait for the disk
-                    await self._core.commit(volume, head=new, snapshots=made.snapshots, size_bytes=made.size_bytes)
-            finally:
-                if volume.manifest.head == new:
-                    volume.spare, volume.unsure = None, True
-                else:
-                    del self._core.parents[new]
-        try:
-            cost = await cut(daemon, [Cut(old, new)], probe)
-        except EngineError as error:
-            if not daemon.connected or await self._inside.active(volume, daemon) != node_name(old):
-                raise
-            volume.spare = new
+        probe, cuts = await self.probe(volume), [Cut(old, new)]
+        async with aimed(daemon, cuts):
             async with self._core.graph.shared():
-                left = {key: value for key, value in volume.manifest.snapshots.items() if key in was.snapshots}
-                await self._core.commit(volume, head=old, snapshots=left, size_bytes=was.size_bytes)
-                del self._core.parents[new]
-            volume.unsure = False
-            _log.warning("cut_refused", volume_id=volume.manifest.volume_id, reason=error.reason)
-            raise
+                self._core.parents[new] = old
+                made = change(volume.manifest)
+                try:
+                    async with flushing([probe]):  # both wait for the disk
+                        await self._core.commit(volume, head=new, snapshots=made.snapshots, size_bytes=made.size_bytes)
+                finally:
+                    if volume.manifest.head == new:
+                        volume.spare, volume.unsure = None, True
+                    else:
+                        del self._core.parents[new]
+            try:
+                cost = await cut(daemon, cuts, probe)
+            except OutcomeUnknown:
+                raise
+            except EngineError as error:
+                await self._take_back(volume, daemon, was, new, error)
+                raise
         volume.unsure = False
         return cost
+
+    async def _take_back(self, volume: Volume, daemon: Daemon, was: Manifest, new: LayerId, error: EngineError) -> None:
+        """If the daemon has refused, let all be as before; else the cut is made when it is reached, or by its death."""
+        if not daemon.connected or await self._inside.active(volume, daemon) != node_name(was.head):
+            return
+        volume.spare = new
+        async with self._core.graph.shared():
+            left = {key: value for key, value in volume.manifest.snapshots.items() if key in was.snapshots}
+            await self._core.commit(volume, head=was.head, snapshots=left, size_bytes=was.size_bytes)
+            del self._core.parents[new]
+        volume.unsure = False
+        _log.warning("cut_refused", volume_id=volume.manifest.volume_id, reason=error.reason)
 
     async def make_up(self, volume: Volume, host: Host) -> datetime | None:
         """Make the cuts that the manifest says were made and the daemon has not made, with those of all volumes that
