@@ -10,7 +10,10 @@ from openevs.store.attachments import attachments_of_one
 from openevs.store.database import Tx
 from openevs.store.group_types import find_group_type
 from openevs.store.groups import hold_group
-from openevs.store.volumes import find_volume, hold_volume
+from openevs.store.snapshots import count_snapshots
+from openevs.store.tables import snapshot as snapshot_table
+from openevs.store.tables import volume as volume_table
+from openevs.store.volumes import count_volumes, find_volume, hold_volume
 
 STEADY: Final = frozenset({"available"})
 """Statuses of a group that may gain and lose volumes."""
@@ -49,11 +52,25 @@ def must_be_together(tx: Tx, group: Group) -> bool:
 
 
 def check_leaving(tx: Tx, group: Group, volume_id: str) -> Volume:
-    """Return a volume that is to leave a group. Raises InvalidInput, NotFound, WrongStatus."""
+    """Return a volume that is to leave a group. Raises InvalidInput, NotFound, WrongStatus, InUse."""
     found = find_volume(tx, volume_id, group.project_id)
     if found.group_id != group.id:
         raise InvalidInput("remove_volumes", f"volume {volume_id} is not in group {group.id}.")
+    if must_be_together(tx, group) and _is_being_frozen(tx, volume_id):
+        # Outside the group it could be attached by itself, and what was promised of one instant could not be kept.
+        raise InUse(
+            "volume", f"volume {volume_id} is just being frozen with group {group.id}; try again when that is done."
+        )
     return hold_volume(tx, volume_id, MAY_LEAVE, "remove from its group", group.project_id)
+
+
+def _is_being_frozen(tx: Tx, volume_id: str) -> bool:
+    taken = snapshot_table.c.group_snapshot_id.is_not(None)
+    copied = volume_table.c.group_id.is_not(None)
+    return bool(
+        count_snapshots(tx, [snapshot_table.c.volume_id == volume_id, snapshot_table.c.status == "creating", taken])
+        or count_volumes(tx, [volume_table.c.source_volid == volume_id, volume_table.c.status == "creating", copied])
+    )
 
 
 def check_ungrouped(volume: Volume) -> None:
