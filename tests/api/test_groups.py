@@ -442,3 +442,21 @@ async def attach(client: Client, volume_id: str) -> None:
     done = await client.call("POST", f"/v3/{{p}}/attachments/{reply.json()['attachment']['id']}/action",
                              {"os-complete": {}})  # fmt: skip
     assert done.is_success, done.text
+
+
+def test_types_that_a_group_names_stay(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client, kind_: dict[str, Any]) -> None:
+        admin = await operator(run)
+        made = await admin.call("POST", "/v3/{p}/types", {"volume_type": {"name": "only"}})
+        volume_type = made.json()["volume_type"]["id"]
+        empty = await group(client, kind_["id"], volume_types=[volume_type])
+        for path in (f"/v3/{{p}}/types/{volume_type}", f"/v3/{{p}}/group_types/{kind_['id']}"):
+            status, _, message = fault(await admin.call("DELETE", path))
+            assert (status, "group" in message) == (400, True), message
+        delete = {"delete": {"delete-volumes": False}}
+        assert (await client.call("POST", f"/v3/{{p}}/groups/{empty['id']}/action", delete)).status_code == 202
+        await client.until("group", empty["id"], "gone")
+        for path in (f"/v3/{{p}}/types/{volume_type}", f"/v3/{{p}}/group_types/{kind_['id']}"):
+            assert (await admin.call("DELETE", path)).status_code == 202
+
+    grouped(tmp_path, work)

@@ -247,10 +247,31 @@ def test_a_volume_changes_its_backend(tmp_path: Path) -> None:
         await client.until("volume", volume["id"], "available")
         assert await shown() == ["openevs@big#big", "success", "success", "on-big"]
 
-        to = {"os-migrate_volume": {"host": "openevs@fast#fast"}}
+        to = {"os-migrate_volume": {"host": "openevs@fast#fast", "lock_volume": True}}
         assert fault(await client.call("POST", f"{one}/action", to)) == (403, "forbidden")
-        assert (await admin.call("POST", f"{one}/action", to)).status_code == 202
-        assert await shown() == ["openevs@fast#fast", "success", "success", "on-big"]
+        # The volume's type is for the other backend.
         assert fault(await admin.call("POST", f"{one}/action", to)) == (400, "badRequest")
+        volume = await client.volume()
+        one = f"/v3/{{p}}/volumes/{volume['id']}"
+        to = {"os-migrate_volume": {"host": "openevs@big#big"}}
+        snapshot = await client.snapshot(volume["id"])
+        for body, word in (
+            (to, "snapshots"),
+            ({"os-migrate_volume": {"host": "openevs@big", "force_host_copy": True}}, "force_host_copy"),
+            ({"os-migrate_volume": {"host": "openevs@big", "lock_volume": "x"}}, "lock_volume"),
+            ({"os-migrate_volume": {"host": "openevs@fast"}}, "host"),
+        ):
+            reply = await admin.call("POST", f"{one}/action", body)
+            assert (reply.status_code, word in reply.text) == (400, True), reply.text
+        await client.call("DELETE", f"/v3/{{p}}/snapshots/{snapshot['id']}")
+        await client.until("snapshot", snapshot["id"], "gone")
+        service = {"host": "openevs@big", "binary": "cinder-volume"}
+        await admin.call("PUT", "/v3/{p}/os-services/disable", service)
+        assert fault(await admin.call("POST", f"{one}/action", to)) == (400, "badRequest")
+        await admin.call("PUT", "/v3/{p}/os-services/enable", service)
+        assert (await admin.call("POST", f"{one}/action", to)).status_code == 202
+        assert await shown() == ["openevs@big#big", "success", "success", volume["volume_type"]]
+        moved = await admin.get("/v3/{p}/volumes?migration_status=success&all_tenants=1&sort=created_at")
+        assert moved["volumes"][0]["id"] == volume["id"]
 
     at_work(tmp_path, work, backends="fast,big")

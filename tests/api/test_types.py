@@ -213,6 +213,10 @@ def test_an_encrypted_type_is_a_note_and_makes_no_plain_volume(tmp_path: Path) -
         assert (await refused(admin, "PUT", one, {"encryption": {"control_location": "nowhere"}}))[0] == 400
         for size in ("many", "9" * 5000):
             assert (await refused(admin, "PUT", one, {"encryption": {"key_size": size}}))[0] == 400
+        shown = await ok(admin, "GET", path)
+        assert (shown["deleted"], shown["deleted_at"]) == (False, None)
+        assert shown["created_at"] < shown["updated_at"]
+        assert len(shown["created_at"]) == len(shown["updated_at"]) == 26
         # A type has one, and python-cinderclient names it so.
         await ok(admin, "PUT", f"{path}/provider", {"encryption": {"cipher": "other"}})
         await ok(admin, "DELETE", f"{path}/provider", status=202)
@@ -243,6 +247,7 @@ def test_a_project_can_have_a_default_type_of_its_own(tmp_path: Path) -> None:
         view = {"project_id": client.project_id, "volume_type_id": made["id"]}
         assert await ok(admin, "PUT", path, {"default_type": {"volume_type": "mine"}}) == {"default_type": view}
         assert await ok(admin, "GET", "/v3/default-types") == {"default_types": [view]}
+        assert await ok(admin, "GET", "/v3/{p}/default-types") == {"default_types": [view]}
         assert (await client.volume(1))["volume_type"] == "mine"
         assert (await ok(client, "GET", f"{TYPES}/default"))["volume_type"]["id"] == made["id"]
         assert (await refused(admin, "PUT", path, {"default_type": {"volume_type": "no"}}))[0] == 400

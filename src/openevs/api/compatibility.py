@@ -84,8 +84,15 @@ CHOICES: Final = (
         "services, hosts, pools",
         (
             "one process, one pool, under the names Cinder has for its parts; a pool's numbers are those of the last "
-            "look, seconds ago; a volume that changes its backend moves no bytes; `failover` and `set-log` are 400; "
-            "there are no clusters; nothing waits for clean-up"
+            "look, seconds ago; `failover` and `set-log` are 400; there are no clusters; nothing waits for clean-up"
+        ),
+    ),
+    (
+        "`os-migrate_volume`, and retyping to another backend",
+        (
+            "backends (`engine.backends`) are names of one pool, so the storage itself migrates, as Cinder calls it: "
+            "no byte has to move, and `migration_status` is `success` at once; asked to copy (`force_host_copy`), or "
+            "for a volume with snapshots or in a group, 400; `os-migrate_volume_completion` is 400"
         ),
     ),
     (

@@ -34,12 +34,27 @@ def fitting(deps: Deps, volume_type: VolumeType) -> tuple[str, ...]:
     """Return the backends that a type may be on; none if it asks for what none has."""
     if no_backend(deps, volume_type) is not None:
         return ()
-    specs = volume_type.extra_specs
-    wanted = specs.get(_NAME, specs.get(f"capabilities:{_NAME}"))
+    wanted = _wanted(volume_type)
     if wanted in deps.backends:
         return (str(wanted),)
     # The default type names the engine, whatever its backends are called.
     return deps.backends[:1] if wanted == deps.volume_type else deps.backends
+
+
+def _wanted(volume_type: VolumeType) -> str | None:
+    specs = volume_type.extra_specs
+    return specs.get(_NAME, specs.get(f"capabilities:{_NAME}"))
+
+
+def may_be_on(deps: Deps, volume_type: VolumeType, backend: str) -> bool:
+    """Say whether a volume of a type may be put on a backend by hand: unless the type names another one."""
+    return backend in fitting(deps, volume_type) or _wanted(volume_type) not in deps.backends
+
+
+def switched_off(tx: Tx, deps: Deps) -> frozenset[str]:
+    """Return the backends that take nothing new, since an operator has disabled or frozen them."""
+    off = {part.host for part in known_parts(tx).values() if part.binary == VOLUME and (part.disabled or part.frozen)}
+    return frozenset(backend for backend in deps.backends if backend_host(backend) in off)
 
 
 def place(tx: Tx, deps: Deps, volume_type: VolumeType, now_on: str | None = None) -> tuple[str, str | None]:
@@ -50,8 +65,8 @@ def place(tx: Tx, deps: Deps, volume_type: VolumeType, now_on: str | None = None
         return deps.backends[0], no_backend(deps, volume_type)
     if now_on in found:
         return now_on, None
-    off = {part.host for part in known_parts(tx).values() if part.binary == VOLUME and (part.disabled or part.frozen)}
+    off = switched_off(tx, deps)
     for backend in found:
-        if backend_host(backend) not in off:
+        if backend not in off:
             return backend, None
     return found[0], f"No valid backend was found: {' and '.join(found)} is disabled or frozen by an operator."

@@ -49,6 +49,11 @@ def _time(column: str, operator: str) -> Filter:
     return lambda table, value: compare[operator](table.c[column], value)
 
 
+def _every_one(table: sa.Table, value: object) -> Condition:
+    # Every volume and snapshot counts towards a quota.
+    return sa.true() if value else sa.false()
+
+
 def _zone_of_volume(table: sa.Table, value: object) -> Condition:
     return table.c.volume_id.in_(sa.select(volume.c.id).where(volume.c.availability_zone == value))
 
@@ -72,6 +77,7 @@ SNAPSHOT_FILTERS: dict[str, Filter] = {
     "volume_id_like": _contains("volume_id"),
     "description_like": _contains("description"),
     "availability_zone": _zone_of_volume,
+    "consumes_quota": _every_one,
     "metadata": metadata_condition,
     "nothing": lambda table, value: sa.false(),
     **_TIMES,
@@ -100,8 +106,8 @@ VOLUME_FILTERS: dict[str, Filter] = {
     "server_id": _on_server,
     "group_id": _equal("group_id"),
     "image_metadata": lambda table, value: metadata_condition(table, value, "image_metadata"),
-    # Every volume does.
-    "consumes_quota": lambda table, value: sa.true() if value else sa.false(),
+    "consumes_quota": _every_one,
+    "migration_status": _equal("migration_status"),
     "name_like": _contains("name"),
     "status_like": _contains("status"),
     "description_like": _contains("description"),

@@ -1,5 +1,5 @@
-"""Changing the type of a volume, and its backend. All of them are on one engine, so no byte moves: what changes are
-limits, quotas and the name under which the volume is offered."""
+"""Changing the type of a volume, and its backend. Backends are names of one pool, so no byte has to move: what changes
+are limits, quotas and the name under which the volume is offered."""
 
 from typing import Final
 
@@ -10,7 +10,7 @@ from openevs.domain.model import Caller, Operation, Volume, VolumeType
 from openevs.domain.qos import limits_of
 from openevs.domain.quota import volume_usage
 from openevs.service.deps import Deps, accept
-from openevs.service.placing import place
+from openevs.service.placing import may_be_on, place, switched_off
 from openevs.service.types import type_for, wants_multiattach
 from openevs.service.volumes import queue_volume_work
 from openevs.store import volumes
@@ -18,6 +18,8 @@ from openevs.store.attachments import attachments_of_one
 from openevs.store.database import Tx
 from openevs.store.qos import qos_of_type
 from openevs.store.quotas import give_quota, take_quota
+from openevs.store.snapshots import count_snapshots_of
+from openevs.store.types import find_type
 
 MIGRATABLE: Final = frozenset({"available", "in-use"})
 POLICIES: Final = ("never", "on-demand")
@@ -88,17 +90,31 @@ def _move_for(tx: Tx, deps: Deps, volume: Volume, wanted: VolumeType, policy: st
 
 
 async def migrate_volume(deps: Deps, caller: Caller, volume_id: str, host: str) -> None:
-    """Offer a volume under another backend's name (administrators): its bytes stay where all are.
-    Raises NotFound, InvalidInput, WrongStatus."""
+    """Put a volume on another backend (administrators). Backends are names of one pool, so the storage does it by
+    itself: the bytes are where they should be already. Raises NotFound, InvalidInput, WrongStatus, InUse."""
 
     def migrate(tx: Tx) -> None:
         volume = volumes.hold_volume(tx, volume_id, MIGRATABLE, "migrate", caller.scope)
-        now_on = volume.backend or deps.backends[0]
-        backend = next((one for one in deps.backends if host in (pool_name(one), backend_host(one))), None)
-        if backend is None or backend == now_on:
-            others = ", ".join(pool_name(one) for one in deps.backends if one != now_on) or "none"
-            raise InvalidInput("host", f"{host[:64]!r} is none of the hosts to which it could move: {others}.")
+        backend = _target(tx, deps, volume, host)
+        if count_snapshots_of(tx, volume_id):
+            raise InUse("volume", f"volume {volume_id} has snapshots; delete them first.")
+        if volume.group_id is not None:
+            raise InUse("volume", f"volume {volume_id} belongs to group {volume.group_id}; take it out of that first.")
         values = {"backend": backend, "migration_status": MIGRATED}
         volumes.update_volume(tx, volume_id, caller.scope, deps.clock(), values)
 
     await deps.db.write(migrate)
+
+
+def _target(tx: Tx, deps: Deps, volume: Volume, host: str) -> str:
+    """Return the backend of a host to which a volume may move. Raises InvalidInput."""
+    now_on = volume.backend or deps.backends[0]
+    backend = next((one for one in deps.backends if host in (pool_name(one), backend_host(one))), None)
+    if backend is None or backend == now_on:
+        others = ", ".join(pool_name(one) for one in deps.backends if one != now_on) or "none"
+        raise InvalidInput("host", f"{host[:64]!r} is none of the hosts to which it could move: {others}.")
+    if backend in switched_off(tx, deps):
+        raise InvalidInput("host", f"{host!r} is disabled or frozen by an operator.")
+    if volume.type_id is not None and not may_be_on(deps, find_type(tx, volume.type_id), backend):
+        raise InvalidInput("host", f"{host!r} is not what the volume's type, {volume.volume_type!r}, asks for.")
+    return backend

@@ -73,7 +73,8 @@ async def set_encryption(
         if encryption_id is not None and found.encryption is None:
             raise NotFound("encryption of volume type", type_id)
         empty = {"encryption_id": new_uuid(), "provider": None, "cipher": None, "key_size": None}
-        noted = {**empty, "control_location": "front-end", **(found.encryption or {}), **given}
+        changed = {"created_at" if encryption_id is None else "updated_at": deps.clock().isoformat()}
+        noted = {**empty, "control_location": "front-end", **(found.encryption or {}), **given, **changed}
         store.update_type(tx, type_id, {"encryption": noted})
         return noted, None
 

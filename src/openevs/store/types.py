@@ -14,7 +14,7 @@ from openevs.domain.model import VolumeType
 from openevs.domain.quota import COUNTED
 from openevs.store.database import Tx
 from openevs.store.listing import Condition, Page, list_page
-from openevs.store.tables import default_type, quota_limit, quota_usage, snapshot, type_access, volume
+from openevs.store.tables import default_type, group, quota_limit, quota_usage, snapshot, type_access, volume
 from openevs.store.tables import volume_type as table
 
 
@@ -113,6 +113,11 @@ def delete_type_row(tx: Tx, type_id: str) -> None:
     found = find_type(tx, type_id)
     if count_volumes_of_type(tx, type_id):
         raise InUse("volume type", f"{found.name!r} is still the type of volumes.")
+    # The ids stand in a list; none is a part of another.
+    named_by = sa.select(group.c.id).where(sa.cast(group.c.volume_types, sa.Text).contains(type_id)).limit(1)
+    group_id = tx.execute(named_by).scalar()
+    if group_id is not None:
+        raise InUse("volume type", f"group {group_id} is to have volumes of {found.name!r}.")
     projects = tx.execute(sa.select(default_type.c.project_id).where(default_type.c.type_id == type_id)).scalars().all()
     if projects:
         raise InUse("volume type", f"{found.name!r} is the default type of project {projects[0]}.")

@@ -95,11 +95,16 @@ async def list_filters(call: Call) -> Reply:
     """List the filters that each list has."""
     wanted = call.query.get("resource")
     shown = [
-        {"resource": name, "filters": [*sorted(listing.filters), *(f"{like}~" for like in sorted(listing.like))]}
+        {"resource": name, "filters": [*sorted(_names(listing)), *(f"{like}~" for like in sorted(listing.like))]}
         for name, listing in FILTERS.items()
         if wanted in (None, name)
     ]
     return Reply({"resource_filters": shown})
+
+
+def _names(listing: Listing) -> set[str]:
+    metadata = () if listing.metadata_since is None else ("metadata",)
+    return {*listing.filters, *listing.time_filters, *listing.documents, *metadata}
 
 
 _show = partial(Route, "GET", policy="reader", tag="Service")

@@ -1,5 +1,7 @@
 """What belongs to a volume type: extra specs, access of projects, encryption, and whose default it is."""
 
+from collections.abc import Mapping
+from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
@@ -8,6 +10,7 @@ from msgspec import UNSET, Struct, UnsetType, to_builtins
 from openevs.api.call import Call, Reply, Route
 from openevs.api.handlers.actions import Action, run_action
 from openevs.api.wire.bodies import convert, json_object, parse
+from openevs.api.wire.times import wire_time
 from openevs.api.wire.types import ExtraSpecs, specs_view
 from openevs.domain.errors import InvalidInput, NotFound
 from openevs.service import type_parts as service
@@ -116,15 +119,26 @@ async def post_action(call: Call) -> Reply:
 async def get_encryption(call: Call) -> Reply:
     """Show how volumes of a type are to be encrypted: nothing, if not at all."""
     found = await service.get_encryption(call.deps, call.path["type_id"])
-    return Reply({} if found is None else {**found, "volume_type_id": call.path["type_id"]})
+    return Reply({} if found is None else {**_encryption_view(found), "volume_type_id": call.path["type_id"]})
+
+
+def _encryption_view(found: Mapping[str, Any]) -> dict[str, Any]:
+    # Types that were made before the times were kept have none.
+    times = {name: wire_time(_instant(found.get(name))) for name in ("created_at", "updated_at")}
+    return {**found, **times, "deleted": False, "deleted_at": None}
+
+
+def _instant(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
 
 
 async def get_encryption_item(call: Call) -> Reply:
     """Show one property of a type's encryption."""
-    found, key = await service.get_encryption(call.deps, call.path["type_id"]) or {}, call.path["encryption_id"]
-    if key not in found:
+    found, key = await service.get_encryption(call.deps, call.path["type_id"]), call.path["encryption_id"]
+    shown = {} if found is None else _encryption_view(found)
+    if key not in shown:
         raise NotFound("encryption", key)
-    return Reply({key: found[key]})
+    return Reply({key: shown[key]})
 
 
 async def post_encryption(call: Call) -> Reply:
@@ -152,7 +166,8 @@ async def _note_encryption(call: Call, body: Encryption, encryption_id: str | No
         given["key_size"] = int(size)
     type_id = call.path["type_id"]
     noted = await service.set_encryption(call.deps, call.caller, type_id, given, encryption_id=encryption_id)
-    return Reply({"encryption": {**noted, "volume_type_id": type_id} if encryption_id is None else given})
+    shown = {name: value for name, value in noted.items() if not name.endswith("_at")}
+    return Reply({"encryption": {**shown, "volume_type_id": type_id} if encryption_id is None else given})
 
 
 async def delete_encryption(call: Call) -> Reply:
@@ -197,7 +212,8 @@ _ONE: Final = "{project_id}/types/{type_id}"
 _SPEC: Final = _ONE + "/extra_specs/{key}"
 _KEY_SIZE_DIGITS: Final = 9
 _ENCRYPTION: Final = _ONE + "/encryption/{encryption_id}"
-_DEFAULT: Final = "/v3/default-types/{of_project_id}"
+_DEFAULTS: Final = "{project_id}/default-types"
+_DEFAULT: Final = _DEFAULTS + "/{of_project_id}"
 _RULES: Final = "volume_extension:"
 _specs_route = partial(Route, tag="Types")
 _default = partial(Route, apis=("v3",), tag="Types", since=DEFAULTS_SINCE)
@@ -303,7 +319,7 @@ ROUTES = [
     ),
     _default(
         "GET",
-        "/v3/default-types",
+        _DEFAULTS,
         list_defaults,
         200,
         "List projects' default types",

@@ -40,7 +40,7 @@ class Retype(Struct):
 
 
 class Migrate(Struct):
-    """What `os-migrate_volume` has. There are no clusters; the rest says how to move bytes, of which none move."""
+    """What `os-migrate_volume` has. There are no clusters. `lock_volume` has no effect, since it is done at once."""
 
     host: str | None = None
     cluster: str | None = None
@@ -127,6 +127,10 @@ async def _migrate(call: Call, content: Any) -> Reply:
     body = parse(call, "os-migrate_volume", Migrate)
     if body.host is None:
         raise InvalidInput("host", "it is required: there are no clusters.")
+    if body.lock_volume is not None:
+        flag("lock_volume", body.lock_volume)
+    if body.force_host_copy is not None and flag("force_host_copy", body.force_host_copy):
+        raise InvalidInput("force_host_copy", "backends are names of one pool: there is nowhere to copy the bytes to.")
     await retyping.migrate_volume(call.deps, call.caller, call.path["volume_id"], body.host)
     return Reply()
 

@@ -28,6 +28,7 @@ from openevs.service.volumes import NewVolume
 SCHEDULER_HINTS: Final = frozenset({"OS-SCH-HNT:scheduler_hints", "scheduler_hints"})
 """Keys beside `volume`. With one pool there is nothing to choose, so hints have no effect, as a hint may."""
 BACKUP_SINCE: Final = 47
+_SUMMARY: Final = VOLUME_LIST._replace(strict_since=None)
 STRICT_SINCE: Final = 53
 """Microversion from which Cinder refuses unknown fields of a create."""
 ABSENT: Final = {"imageRef": "image_ref", "image_id": "image_id", "source_replica": "source_replica"}
@@ -109,7 +110,7 @@ async def list_volumes_detail(call: Call) -> Reply:
 
 async def summarize_volumes(call: Call) -> Reply:
     """Show number and total size of volumes."""
-    query = list_query(call, VOLUME_LIST)
+    query = list_query(call, _SUMMARY)
     count, gib, metadata = await service.summarize_volumes(call.deps, call.caller, query)
     summary: dict[str, Any] = {"total_count": count, "total_size": gib}
     if call.at_least(36):

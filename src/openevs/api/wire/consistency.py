@@ -52,10 +52,11 @@ class CgSnapshotCreate(Struct):
 
 
 CONSISTENCY_GROUP_LIST: Final = GROUP_LIST._replace(
-    filters={name: GROUP_LIST.filters[name] for name in ("id", "name", "status", "description", "availability_zone")}
+    filters={name: GROUP_LIST.filters[name] for name in ("id", "name", "status", "description", "availability_zone")},
+    strict_since=None,
 )
 CG_SNAPSHOT_LIST: Final = GROUP_SNAPSHOT_LIST._replace(
-    filters={"consistencygroup_id": "group_id", "id": "id", "name": "name", "status": "status"}
+    filters={"consistencygroup_id": "group_id", "id": "id", "name": "name", "status": "status"}, strict_since=None
 )
 
 

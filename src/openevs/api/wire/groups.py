@@ -125,6 +125,7 @@ GROUP_SNAPSHOT_LIST: Final = Listing(
 GROUP_TYPE_LIST: Final = Listing(
     filters={"is_public": "is_public"},
     sort_keys={name: name for name in ("id", "name", "description", "is_public", "created_at", "updated_at")},
+    strict_since=None,
 )
 
 

@@ -39,6 +39,8 @@ class Listing(NamedTuple):
     """Times that can be compared from microversion 3.60 on."""
     metadata_since: int | None = None
     """Microversion from which the list can be filtered by metadata; 0: always, in v2 too; None: it cannot."""
+    strict_since: int | None = 31
+    """Microversion from which filters that are not there are refused; None: they never have an effect."""
     documents: Mapping[str, int] = {}
     """Filters that are objects, and the microversions from which they are there."""
     parse: Mapping[str, Callable[[str, str], Any]] = {}
@@ -54,6 +56,7 @@ SNAPSHOT_LIST = Listing(
         "id": "id",
         "user_id": "user_id",
         "project_id": "project_id",
+        "consumes_quota": "consumes_quota",
     },
     like={
         "name": "name_like",
@@ -78,6 +81,7 @@ SNAPSHOT_LIST = Listing(
     sort_since={"name": 30},
     time_filters=("created_at", "updated_at"),
     metadata_since=22,
+    parse={"consumes_quota": flag},
 )
 PAGING = ("limit", "offset", "marker", "sort", "sort_key", "sort_dir", "all_tenants", "with_count")
 
@@ -92,12 +96,12 @@ def list_query(call: Call, listing: Listing) -> ListQuery:
         found = _filter(call, listing, name)
         if found is not None:
             filters |= found
-        elif call.at_least(31) and not call.caller.is_admin:
+        elif listing.strict_since is not None and call.at_least(listing.strict_since) and not call.caller.is_admin:
             raise InvalidInput(name, "there is no such filter.")
     page = Page(
         limit=_limit(call),
         offset=_number(call, "offset", 0),
-        marker=_marker(query.get("marker")),
+        marker=_marker(call),
         sort=_sort(call, listing),
     )
     return ListQuery(
@@ -182,8 +186,10 @@ def _number(call: Call, name: str, default: int) -> int:
     return int(text)
 
 
-def _marker(text: str | None) -> str | None:
-    if text is not None and not is_uuid(text):
+def _marker(call: Call) -> str | None:
+    text = call.query.get("marker")
+    # A native marker that is no id is the id of nothing (404).
+    if text is not None and call.family == "evs" and not is_uuid(text):
         raise InvalidInput("marker", f"{text[:64]!r} is not an id.", "EVS.1024")
     return text
 

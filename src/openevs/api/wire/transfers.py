@@ -19,6 +19,7 @@ TRANSFER_LIST = Listing(
         "volume_id": "volume_id",
         "created_at": "created_at",
     },
+    strict_since=None,
 )
 
 

@@ -28,6 +28,7 @@ TYPE_LIST: Final = Listing(
     sort_keys={"id": "id", "name": "name", "created_at": "created_at", "description": "description"},
     parse={"is_public": _public},
     documents={"extra_specs": 52},
+    strict_since=52,
 )
 
 

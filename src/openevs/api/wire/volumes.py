@@ -79,6 +79,7 @@ VOLUME_LIST = Listing(
         "group_id": "group_id",
         "glance_metadata": "image_metadata",
         "consumes_quota": "consumes_quota",
+        "migration_status": "migration_status",
     },
     like={
         "name": "name_like",
