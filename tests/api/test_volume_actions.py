@@ -276,6 +276,38 @@ def test_image_metadata(tmp_path: Path) -> None:
     at_work(tmp_path, work)
 
 
+def test_copies_are_bootable_as_their_source_is(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client) -> None:
+        volume_id = (await client.volume())["id"]
+        snapshot_id = (await client.snapshot(volume_id))["id"]
+        known = {"image_name": "a", "os": "x"}
+        await act(client, volume_id, "os-set_image_metadata", {"metadata": known})
+        sources: list[dict[str, str]] = [{"source_volid": volume_id}, {"snapshot_id": snapshot_id}]
+        for source in sources:
+            copy = await client.volume(**source)
+            assert (copy["bootable"], "volume_image_metadata" in copy) == ("false", False)
+        await act(client, volume_id, "os-set_bootable", {"bootable": True})
+        for source in sources:
+            copy = await client.volume(**source)
+            assert (copy["bootable"], copy["volume_image_metadata"]) == ("true", known)
+            await act(client, copy["id"], "os-set_image_metadata", {"metadata": {"os": "y"}})
+            shown = (await client.get(f"/v3/{{p}}/volumes/{volume_id}"))["volume"]
+            assert shown["volume_image_metadata"] == known
+
+        # Its new owner's business shows in no copy of a snapshot that its former one has kept.
+        client.version = "3.71"
+        taker = await run.person("taker", "other", "member")
+        body = {"transfer": {"volume_id": volume_id, "no_snapshots": True}}
+        offer = (await client.call("POST", "/v3/{p}/volume-transfers", body)).json()["transfer"]
+        key = {"accept": {"auth_key": offer["auth_key"]}}
+        assert (await taker.call("POST", f"/v3/{{p}}/volume-transfers/{offer['id']}/accept", key)).status_code == 202
+        await act(taker, volume_id, "os-set_image_metadata", {"metadata": {"secret": "s"}})
+        copy = await client.volume(snapshot_id=snapshot_id)
+        assert (copy["bootable"], "volume_image_metadata" in copy) == ("false", False)
+
+    at_work(tmp_path, work)
+
+
 def test_encryption_of_what_is_not_encrypted(tmp_path: Path) -> None:
     async def work(run: Running, client: Client) -> None:
         path = f"/v3/{{p}}/volumes/{(await client.volume())['id']}/encryption"

@@ -103,6 +103,13 @@ CHOICES: Final = (
         ),
     ),
     (
+        "`bootable` and `volume_image_metadata` of copies",
+        (
+            "a volume made from a bootable volume, or from a snapshot of one, is bootable and has its image metadata, "
+            "as at Cinder; those of the volume as it is then: a snapshot keeps none of its own, and a backup the flag"
+        ),
+    ),
+    (
         "transfers",
         (
             "what is connected, or in a group, cannot be offered; an accepted offer is gone, as at Cinder; a repeat "

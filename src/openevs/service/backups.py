@@ -14,13 +14,14 @@ from openevs.domain.backup import (
     reset_backup,
 )
 from openevs.domain.errors import InUse, InvalidInput, NotFound
-from openevs.domain.ids import BackupId, SnapshotId, new_uuid
+from openevs.domain.ids import BackupId, new_uuid
 from openevs.domain.lifecycle import SnapshotMoves, VolumeMoves
 from openevs.domain.model import Caller, Operation, Snapshot, Volume
 from openevs.domain.rules import check_metadata, check_text
 from openevs.service.deps import Deps, accept
 from openevs.service.parts import check_thawed
 from openevs.service.queries import BACKUP_FILTERS, ListQuery, conditions
+from openevs.service.snapshots import snapshot_record
 from openevs.store import backups as store
 from openevs.store import snapshots, volumes
 from openevs.store.database import Tx
@@ -98,24 +99,8 @@ def _accept_backup(tx: Tx, deps: Deps, caller: Caller, new: NewBackup) -> tuple[
 def _own_snapshot(tx: Tx, caller: Caller, volume: Volume, backup_id: str, force: bool, now: datetime) -> Snapshot:
     move = VolumeMoves.back_up_attached if force else VolumeMoves.back_up
     volumes.move_volume(tx, volume.id, move, now, project_id=caller.scope)
-    empty: dict[str, Any] = dict.fromkeys(
-        ("description", "updated_at", "taken_at", "cut_ms", "stall_ms", "reason", "group_snapshot_id")
-    )
-    made = Snapshot(
-        **empty,
-        id=SnapshotId(new_uuid()),
-        project_id=volume.project_id,
-        user_id=caller.user_id,
-        volume_id=volume.id,
-        name=own_snapshot_name(backup_id),
-        size_gib=volume.size_gib,
-        status="creating",
-        progress="0%",
-        metadata={},
-        owner="backup",
-        volume_type=volume.volume_type,
-        created_at=now,
-    )
+    name = own_snapshot_name(backup_id)
+    made = snapshot_record(volume, caller, now, project_id=volume.project_id, name=name, owner="backup")
     return snapshots.insert_snapshot(tx, made)
 
 

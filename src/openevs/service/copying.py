@@ -16,7 +16,7 @@ from openevs.domain.rules import check_text
 from openevs.service.deps import Deps, accept
 from openevs.service.groups import check_power
 from openevs.service.membership import STEADY
-from openevs.service.volumes import CLONEABLE, SOURCE_SNAPSHOTS
+from openevs.service.volumes import CLONEABLE, SOURCE_SNAPSHOTS, boot_facts
 from openevs.store.database import Tx
 from openevs.store.group_snapshots import find_group_snapshot, snapshots_of_group_snapshot
 from openevs.store.group_types import find_group_type
@@ -40,6 +40,8 @@ class _Source(NamedTuple):
 
     like: Volume
     """The volume that it is a copy of, now or as it was."""
+    project_id: str
+    """The group's; the volume may have gone to another one since."""
     size_gib: int
     snapshot_id: str | None
     """The snapshot it is made from; None: from the volume itself, as it is."""
@@ -114,7 +116,7 @@ def _sources(tx: Tx, caller: Caller, new: NewCopy) -> tuple[Group, list[_Source]
         found = [
             hold_volume(tx, volume.id, CLONEABLE, "make a volume from") for volume in volumes_of_group(tx, group.id)
         ]
-        return group, [_Source(volume, volume.size_gib, None) for volume in found]
+        return group, [_Source(volume, group.project_id, volume.size_gib, None) for volume in found]
     taken = find_group_snapshot(tx, new.group_snapshot_id or "", caller.scope)
     if taken.status != "available":
         raise WrongStatus("group snapshot", taken.id, taken.status, {"available"}, "make a group from")
@@ -122,12 +124,14 @@ def _sources(tx: Tx, caller: Caller, new: NewCopy) -> tuple[Group, list[_Source]
     for snapshot in snapshots_of_group_snapshot(tx, taken.id):
         if snapshot.status not in SOURCE_SNAPSHOTS:
             raise WrongStatus("snapshot", snapshot.id, snapshot.status, SOURCE_SNAPSHOTS, "make a volume from")
-        sources.append(_Source(find_volume(tx, snapshot.volume_id), snapshot.size_gib, snapshot.id))
+        like = find_volume(tx, snapshot.volume_id)
+        sources.append(_Source(like, taken.project_id, snapshot.size_gib, snapshot.id))
     return find_group(tx, taken.group_id), sources
 
 
 def _copy_of(source: _Source, caller: Caller, group: Group, now: datetime) -> Volume:
     made_from_snapshot = source.snapshot_id is not None
+    bootable, image_metadata = boot_facts(source.like, source.project_id)
     return source.like._replace(
         id=VolumeId(new_uuid()),
         project_id=caller.project_id,
@@ -137,8 +141,11 @@ def _copy_of(source: _Source, caller: Caller, group: Group, now: datetime) -> Vo
         size_gib=source.size_gib,
         status="creating",
         previous_status=None,
+        bootable=bootable,
         readonly=False,
         metadata={},
+        image_metadata=dict(image_metadata),
+        migration_status=None,
         snapshot_id=SnapshotId(source.snapshot_id) if source.snapshot_id is not None else None,
         source_volid=None if made_from_snapshot else source.like.id,
         created_at=now,

@@ -12,13 +12,14 @@ import sqlalchemy as sa
 
 from openevs.domain.backends import HOST, backend_host, pool_name
 from openevs.domain.errors import InUse, InvalidInput
-from openevs.domain.ids import GIB, SnapshotId, is_uuid, new_uuid
+from openevs.domain.ids import GIB, is_uuid
 from openevs.domain.lifecycle import SnapshotMoves, VolumeMoves
 from openevs.domain.model import Caller, Operation, Snapshot, Volume
 from openevs.domain.quota import snapshot_usage, volume_usage
 from openevs.domain.rules import check_metadata, check_new_metadata, check_text
 from openevs.service.deps import Deps, accept, wait_for
 from openevs.service.parts import check_thawed
+from openevs.service.snapshots import snapshot_record
 from openevs.service.types import type_for
 from openevs.service.volumes import NewVolume, check_not_source, check_size, queue_volume_work, volume_record
 from openevs.store import snapshots, volumes
@@ -240,26 +241,15 @@ def _accept_managed_snapshot(
     check_thawed(tx, deps, volume)
     usage = snapshot_usage(found.size_gib, volume.volume_type)
     take_quota(tx, volume.project_id, usage, deps.quota_defaults)
-    snapshot = Snapshot(
-        id=SnapshotId(new_uuid()),
+    snapshot = snapshot_record(
+        volume,
+        caller,
+        now,
         project_id=volume.project_id,
-        user_id=caller.user_id,
-        volume_id=volume.id,
         name=new.name,
         description=new.description,
+        metadata=new.metadata,
         size_gib=found.size_gib,
-        status="creating",
-        progress="0%",
-        metadata={key: str(value) for key, value in new.metadata.items()},
-        owner="user",
-        volume_type=volume.volume_type,
-        created_at=now,
-        updated_at=None,
-        taken_at=None,
-        cut_ms=None,
-        stall_ms=None,
-        reason=None,
-        group_snapshot_id=None,
     )
     snapshots.insert_snapshot(tx, snapshot)
     work = {"stray": found.name, "volume_id": volume.id, "name": new.name or ""}

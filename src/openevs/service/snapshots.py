@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import structlog
 
 from openevs.domain.errors import Conflict, InUse, InvalidInput
-from openevs.domain.ids import SnapshotId, new_uuid
+from openevs.domain.ids import ProjectId, SnapshotId, new_uuid
 from openevs.domain.lifecycle import SERVICE_UPDATES, SNAPSHOT_STATUSES, SnapshotMoves, reset_snapshot
-from openevs.domain.model import Caller, Operation, Snapshot, Volume
+from openevs.domain.model import Caller, Operation, Snapshot, SnapshotOwner, Volume
 from openevs.domain.quota import snapshot_usage
 from openevs.domain.rules import (
     BACKUP_SNAPSHOT_PREFIX,
@@ -88,18 +88,46 @@ def add_snapshot(
             "volume", f"volume {volume.id} already has {deps.snapshots_per_volume} snapshots, the most it may have."
         )
     take_quota(tx, caller.project_id, snapshot_usage(volume.size_gib, volume.volume_type), deps.quota_defaults)
-    snapshot = Snapshot(
-        id=SnapshotId(new_uuid()),
+    snapshot = snapshot_record(
+        volume,
+        caller,
+        now,
         project_id=caller.project_id,
-        user_id=caller.user_id,
-        volume_id=volume.id,
         name=new.name,
         description=new.description,
-        size_gib=volume.size_gib,
+        metadata=new.metadata,
+        group_snapshot_id=group_snapshot_id,
+    )
+    return store.insert_snapshot(tx, snapshot)
+
+
+def snapshot_record(
+    volume: Volume,
+    caller: Caller,
+    now: datetime,
+    *,
+    project_id: str,
+    name: str | None,
+    description: str | None = None,
+    metadata: Mapping[str, object] = {},
+    size_gib: int | None = None,
+    owner: SnapshotOwner = "user",
+    group_snapshot_id: str | None = None,
+) -> Snapshot:
+    """Return the record of a snapshot of a volume that is to be made; it has the volume's size unless another one is
+    given."""
+    return Snapshot(
+        id=SnapshotId(new_uuid()),
+        project_id=ProjectId(project_id),
+        user_id=caller.user_id,
+        volume_id=volume.id,
+        name=name,
+        description=description,
+        size_gib=volume.size_gib if size_gib is None else size_gib,
         status="creating",
         progress="0%",
-        metadata={key: str(value) for key, value in new.metadata.items()},
-        owner="user",
+        metadata={key: str(value) for key, value in metadata.items()},
+        owner=owner,
         volume_type=volume.volume_type,
         created_at=now,
         updated_at=None,
@@ -109,7 +137,6 @@ def add_snapshot(
         reason=None,
         group_snapshot_id=group_snapshot_id,
     )
-    return store.insert_snapshot(tx, snapshot)
 
 
 async def get_snapshot(deps: Deps, caller: Caller, snapshot_id: str) -> Snapshot:

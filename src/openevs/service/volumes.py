@@ -81,6 +81,7 @@ def volume_record(
     status: str,
     backend: str | None,
     bootable: bool = False,
+    image_metadata: Mapping[str, str] = {},
 ) -> Volume:
     """Return the record of a volume of the caller's that is to be made."""
     return Volume(
@@ -104,7 +105,7 @@ def volume_record(
         updated_at=None,
         reason=None,
         group_id=new.group_id,
-        image_metadata={},
+        image_metadata=dict(image_metadata),
         type_id=volume_type.id,
         backend=backend,
     )
@@ -112,14 +113,24 @@ def volume_record(
 
 def _accept_volume(tx: Tx, deps: Deps, caller: Caller, new: NewVolume) -> tuple[Volume, Operation]:
     now = deps.clock()
-    source_gib, source_type = _hold_source(tx, caller, new)
-    volume_type = type_for(tx, deps, caller, new.volume_type or source_type)
-    size_gib = source_gib if new.size_gib is None else new.size_gib
-    if size_gib < source_gib:
-        raise InvalidInput("size", f"it is {size_gib} GiB, but the source has {source_gib}.", "EVS.1010")
+    source = _hold_source(tx, caller, new)
+    volume_type = type_for(tx, deps, caller, new.volume_type or source.volume_type)
+    size_gib = source.size_gib if new.size_gib is None else new.size_gib
+    if size_gib < source.size_gib:
+        raise InvalidInput("size", f"it is {size_gib} GiB, but the source has {source.size_gib}.", "EVS.1010")
     check_size(deps, size_gib)
     backend, no_place = place(tx, deps, volume_type)
-    volume = volume_record(deps, caller, new, volume_type, size_gib=size_gib, status="creating", backend=backend)
+    volume = volume_record(
+        deps,
+        caller,
+        new,
+        volume_type,
+        size_gib=size_gib,
+        status="creating",
+        backend=backend,
+        bootable=source.bootable,
+        image_metadata=source.image_metadata,
+    )
     if new.group_id is not None:
         check_joining(tx, caller, new.group_id, volume)
     take_quota(tx, caller.project_id, volume_usage(size_gib, volume.volume_type), deps.quota_defaults, size_gib)
@@ -135,18 +146,34 @@ def _accept_volume(tx: Tx, deps: Deps, caller: Caller, new: NewVolume) -> tuple[
     return volume, queue_volume_work(tx, deps, caller, "create_volume", volume, work, now)
 
 
-def _hold_source(tx: Tx, caller: Caller, new: NewVolume) -> tuple[int, str | None]:
-    """Return the source's size and the name of its type."""
+class _Source(NamedTuple):
+    """What a volume takes from the volume or snapshot that it is made from."""
+
+    size_gib: int = 0
+    volume_type: str | None = None
+    bootable: bool = False
+    image_metadata: Mapping[str, str] = {}
+
+
+def _hold_source(tx: Tx, caller: Caller, new: NewVolume) -> _Source:
     if new.snapshot_id is not None:
         snapshot = snapshots.find_snapshot(tx, new.snapshot_id, caller.scope)
         if snapshot.status not in SOURCE_SNAPSHOTS:
             error = WrongStatus("snapshot", snapshot.id, snapshot.status, SOURCE_SNAPSHOTS, "make a volume from")
             raise error.with_code("EVS.2043")
-        return snapshot.size_gib, snapshot.volume_type
+        of = volumes.find_volume(tx, snapshot.volume_id)
+        return _Source(snapshot.size_gib, snapshot.volume_type, *boot_facts(of, snapshot.project_id))
     if new.source_volid is not None:
-        source = volumes.hold_volume(tx, new.source_volid, CLONEABLE, "make a volume from", caller.scope)
-        return source.size_gib, source.volume_type
-    return 0, None
+        of = volumes.hold_volume(tx, new.source_volid, CLONEABLE, "make a volume from", caller.scope)
+        return _Source(of.size_gib, of.volume_type, *boot_facts(of, of.project_id))
+    return _Source()
+
+
+def boot_facts(of: Volume, project_id: str) -> tuple[bool, Mapping[str, str]]:
+    """Return whether a copy of a volume is bootable and, if it is, what is known of its image. What a volume has become
+    in another project, which has got it without its snapshots, is no concern of theirs."""
+    bootable = of.bootable and of.project_id == project_id
+    return bootable, of.image_metadata if bootable else {}
 
 
 def check_size(deps: Deps, size_gib: int, field: str = "size") -> None:
