@@ -1,5 +1,6 @@
 """The command line. No logic: each command calls one function of `openevs.commands`."""
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -59,6 +60,8 @@ def serve(
     config: Path | None, data_folder: str | None, host: str | None, port: str | None, profile: str | None
 ) -> None:
     """Serve the API until stopped."""
+    # What is made while starting stays. To look for garbage in it again and again takes a tenth of the start.
+    gc.disable()
     from openevs.commands import serve as command
 
     settings, _ = settings_of(config, data_folder, server_host=host, server_port=port, api_profile=profile)

@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import sqlalchemy as sa
 import structlog
@@ -22,13 +22,11 @@ from openevs.api.routes import ROUTES, build_tree
 from openevs.domain.backup import Moved
 from openevs.domain.ids import GIB
 from openevs.engine.errors import EngineError
-from openevs.engine.memory import MemoryEngine
 from openevs.engine.port import Engine
 from openevs.engine.wrap import limited, measured
 from openevs.identity.bootstrap import NOTHING, Bootstrap, bootstrap
 from openevs.identity.credentials import move_credentials, write_credentials
 from openevs.identity.embedded import EmbeddedIdentity
-from openevs.identity.keystone import KeystoneVerifier
 from openevs.observe.metrics import Metrics
 from openevs.operations.admission import admit_pool
 from openevs.operations.catalog import KINDS
@@ -46,6 +44,9 @@ from openevs.vault.folder import FolderStore
 from openevs.vault.port import Progress, Vault
 from openevs.vault.repository import Repository
 from openevs.vault.sealing import Sealer, read_key
+
+if TYPE_CHECKING:
+    from openevs.identity.keystone import KeystoneVerifier
 
 log = structlog.get_logger()
 
@@ -71,7 +72,10 @@ def utc_now() -> datetime:
 
 def build_engine(settings: Settings) -> Engine:
     """Return the engine that the settings ask for; it is not open yet."""
+    # Here and not above, like the other parts of which one is chosen: a start waits only for what it needs.
     if settings.engine.kind == "memory":
+        from openevs.engine.memory import MemoryEngine
+
         return MemoryEngine()
     from openevs.engine.layers.engine import LayersEngine
     from openevs.engine.layers.settings import LayersSettings
@@ -106,6 +110,13 @@ def build_vault(settings: Settings) -> Vault:
     return Repository(FolderStore(settings.data_folder / "backups", make=True), sealer)
 
 
+def build_keystone(settings: Settings, clock: Callable[[], datetime]) -> "KeystoneVerifier":
+    """Return what asks the Keystone that the settings name."""
+    from openevs.identity.keystone import KeystoneVerifier
+
+    return KeystoneVerifier(settings.identity, clock)
+
+
 class Application:
     """One OpenEVS: its parts, and the order in which they start and stop."""
 
@@ -129,7 +140,7 @@ class Application:
             measured(engine or build_engine(settings), self.metrics.engine_call), settings.engine.call_timeout_seconds
         )
         self.identity = EmbeddedIdentity(self.db, settings.identity, clock)
-        self.keystone = KeystoneVerifier(settings.identity, clock) if settings.identity.kind == "keystone" else None
+        self.keystone = build_keystone(settings, clock) if settings.identity.kind == "keystone" else None
         self._moved: dict[str, Moved] = {}
         beside = Beside(self.vault, self._note_progress)
         self.runner = Runner(

@@ -282,7 +282,7 @@ def test_copies_are_bootable_as_their_source_is(tmp_path: Path) -> None:
         snapshot_id = (await client.snapshot(volume_id))["id"]
         known = {"image_name": "a", "os": "x"}
         await act(client, volume_id, "os-set_image_metadata", {"metadata": known})
-        sources: list[dict[str, str]] = [{"source_volid": volume_id}, {"snapshot_id": snapshot_id}]
+        sources: list[dict[str, Any]] = [{"source_volid": volume_id}, {"snapshot_id": snapshot_id}]
         for source in sources:
             copy = await client.volume(**source)
             assert (copy["bootable"], "volume_image_metadata" in copy) == ("false", False)

@@ -61,6 +61,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
         # request for tens of milliseconds.
         gc.collect()
         gc.freeze()
+        gc.enable()
         _announce(app, base_url, made)
         await serve(app.asgi, listener, stop)
     except EngineError as error:

@@ -33,7 +33,6 @@ sa.Index(
     "operation_open",
     operation.c.run_after,
     sqlite_where=operation.c.state.in_(("queued", "running")),
-    postgresql_where=operation.c.state.in_(("queued", "running")),
 )
 sa.Index("operation_by_resource", operation.c.resource_id)
 
