@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from openevs.commands.config import render
-from openevs.settings import SettingsError, load
+from openevs.settings import SECRETS, SettingsError, load
 
 
 def test_later_sources_win(tmp_path: Path) -> None:
@@ -76,3 +76,13 @@ def test_show_config_masks_secrets_and_names_origins() -> None:
     assert "postgresql://openevs:***@db.example/openevs" in text
     assert "# environment variable OPENEVS_DATA_DATABASE_URL" in text
     assert "port = 8776" in text
+
+
+def test_a_secret_of_the_wrong_kind_is_not_repeated(tmp_path: Path) -> None:
+    config = tmp_path / "openevs.toml"
+    for section, name in sorted(SECRETS):
+        config.write_text(f"[{section}]\n{name} = 271828182845\n")
+        with pytest.raises(SettingsError) as error:
+            load(config, environ={})
+        assert f"{section}.{name}" in str(error.value)
+        assert "271828" not in str(error.value)

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from openevs.settings import SECTIONS, Origins, Settings
+from openevs.settings import SECRETS, SECTIONS, Origins, Settings
 
 HEAD = """\
 # Configuration
@@ -15,8 +15,6 @@ force and where each value came from. A name that does not exist is an error tha
 
 SECRET_SETTINGS = frozenset({("data", "database_url")})
 """Settings that may hold a password; only the part that does is masked."""
-
-WHOLLY_SECRET = frozenset({("backups", "s3_secret_key"), ("identity", "keystone_password")})
 
 
 def render(settings: Settings, origins: Origins) -> str:
@@ -34,7 +32,7 @@ def render(settings: Settings, origins: Origins) -> str:
 
 
 def _masked(section: str, name: str, value: object) -> object:
-    if (section, name) in WHOLLY_SECRET and value:
+    if (section, name) in SECRETS and value:
         return "***"
     if (section, name) in SECRET_SETTINGS and isinstance(value, str) and "@" in value:
         scheme, _, rest = value.partition("://")
