@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 from urllib.parse import quote
 
 from starlette.datastructures import QueryParams
@@ -15,9 +15,6 @@ from openevs.identity.embedded import EmbeddedIdentity
 from openevs.identity.port import Grant
 from openevs.service.deps import Deps
 
-VERSION_HEADER: Final = b"openstack-api-version"
-OWN: Final = "openevs"
-"""What a client calls our own fields in that header."""
 Version = tuple[int, int]
 """A microversion: (3, 40)."""
 
@@ -60,6 +57,8 @@ class Call:
     api: str
     """`v2` or `v3`, as in the URL."""
     version: Version
+    shows_own: bool
+    """Whether fields that only OpenEVS has are shown: on native v3, to those that ask for them."""
     deps: Deps
     identity: EmbeddedIdentity
     warnings: list[str] = field(default_factory=list)
@@ -82,15 +81,6 @@ class Call:
     def url(self) -> str:
         """The whole URL as the client wrote it, without the query."""
         return self.base_url + raw_path(self.scope)
-
-    @cached_property
-    def shows_own(self) -> bool:
-        """Say whether fields that only OpenEVS has are shown. On native v3 they are to those that ask for them in the
-        header that names the microversion, `volume 3.44, openevs 1`: strict clients count the fields of an answer."""
-        if self.api != "v3" or self.family != "native":
-            return True
-        wish = self.headers.get(VERSION_HEADER)
-        return wish is not None and any(entry.split()[:1] == [OWN] for entry in wish.lower().split(","))
 
     @property
     def strict(self) -> bool:

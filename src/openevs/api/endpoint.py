@@ -61,6 +61,7 @@ class Endpoint:
         """`external` verifies tokens instead of `identity`, if it is given; nothing else does it then."""
         self._tree, self._deps, self._identity, self._observe = tree, deps, identity, observe
         self._external = external
+        self._verifier: Verifier = external or identity
         self.limits = deps.settings.server
         # Asked once: putting a line together that nobody logs takes as long as finding the row.
         self._logs_each = deps.settings.log.level == "debug"
@@ -106,9 +107,9 @@ class Endpoint:
     ) -> Call:
         headers = Headers(scope["headers"])
         body = await self._read_body(headers, receive) if _has_body(headers) else b""
-        version = LOWEST
+        version, shows_own = LOWEST, True
         if api == "v3" and route.family == "native":
-            version = negotiate(headers)
+            version, shows_own = negotiate(headers)
             marks += version_marks(version)
             if version < (3, route.since):
                 raise HttpRefusal(404, f"{route.method} {route.path} is there from microversion 3.{route.since} on.")
@@ -117,7 +118,12 @@ class Endpoint:
             caller, grant = Caller(*NOBODY, request_id), None
         else:
             project_id = match.values.get("project_id")
-            grant = await self._verify(token) if token else self._verify_signed(scope, headers, body, route, project_id)
+            if token:
+                grant = await self._verifier.verify(token)
+                if grant is None:
+                    raise Unauthenticated("the token is unknown or has expired")
+            else:
+                grant = self._verify_signed(scope, headers, body, route, project_id)
             caller = Caller(UserId(grant.user_id), ProjectId(grant.project_id or ""), grant.roles, request_id)
             check_policy(route, caller, grant, project_id)
         if route.method == "POST" and (once := headers.get(b"x-client-token")) is not None:
@@ -133,17 +139,12 @@ class Endpoint:
             family=route.family,
             api=api,
             version=version,
+            shows_own=shows_own,
             deps=self._deps,
             identity=self._identity,
             token=token,
             grant=grant,
         )
-
-    async def _verify(self, token: str) -> Grant:
-        grant = await (self._external or self._identity).verify(token)
-        if grant is None:
-            raise Unauthenticated("the token is unknown or has expired")
-        return grant
 
     def _verify_signed(
         self, scope: Scope, headers: Headers, body: bytes, route: Route, project_id: str | None

@@ -1,25 +1,46 @@
 """Versions: which there are, what a request asks for, and the documents that announce them (spec 1.5, 1.6)."""
 
-from functools import cache
-from typing import Any, Final
+from functools import cache, lru_cache
+from typing import Any, Final, NamedTuple
 
-from openevs.api.call import OWN, VERSION_HEADER, Call, Reply, Route, Version
+from openevs.api.call import Call, Reply, Route, Version
 from openevs.api.faults import HttpRefusal
 from openevs.api.headers import Headers, Pair
 
 LOWEST: Final[Version] = (3, 0)
 HIGHEST: Final[Version] = (3, 71)
 HEADER: Final = "OpenStack-API-Version"
+HEADER_NAME: Final = HEADER.lower().encode()
+OWN: Final = "openevs"
+"""What a client calls our own fields in that header."""
 SERVICES: Final = ("volume", "volumev3", "volumev2", "block-storage")
 """What clients call this service in the header. Gophercloud sends the type by which it found it in the catalog."""
 
 
-def negotiate(headers: Headers) -> Version:
-    """Return the microversion that a v3 request asks for; 3.0 if it does not say.
+class Wish(NamedTuple):
+    """What a v3 request asks for in the header that names the microversion, such as `volume 3.44, openevs 1`."""
+
+    version: Version = LOWEST
+    shows_own: bool = False
+    """The fields that only OpenEVS has: who does not ask for them does not get them, as strict clients count fields."""
+
+
+_NOTHING: Final = Wish()
+
+
+def negotiate(headers: Headers) -> Wish:
+    """Return what a v3 request asks for; the lowest version if it does not say.
     Raises HttpRefusal: 400 for what is no version, 406 for one that is not served."""
-    wish = headers.get(VERSION_HEADER)
-    if wish is None:
-        return LOWEST
+    text = headers.get(HEADER_NAME)
+    return _NOTHING if text is None else _read(text)
+
+
+@lru_cache(maxsize=256)  # a client always sends the same
+def _read(text: str) -> Wish:
+    return Wish(_version_in(text), any(entry.split()[:1] == [OWN] for entry in text.lower().split(",")))
+
+
+def _version_in(wish: str) -> Version:
     entries = [entry.split() for entry in wish.split(",")]
     texts = [entry[1] for entry in entries if len(entry) == 2 and entry[0].lower() in SERVICES]
     if not texts and any(entry[:1] == [OWN] for entry in entries):
@@ -52,7 +73,7 @@ def as_text(version: Version) -> str:
 @cache
 def version_marks(version: Version) -> tuple[Pair, Pair]:
     """Return the headers by which an answer says which version it is in; there are as many as versions."""
-    return (VERSION_HEADER, f"volume {as_text(version)}".encode()), (b"vary", HEADER.encode())
+    return (HEADER_NAME, f"volume {as_text(version)}".encode()), (b"vary", HEADER.encode())
 
 
 def _document(api: str, base_url: str) -> dict[str, Any]:

@@ -53,7 +53,7 @@ async def initialize_connection(deps: Deps, caller: Caller, volume_id: str, wish
     pending = await in_turn(deps, volume_id, None, go)
     if pending.operation_id is not None:
         await wait_for(deps, pending.operation_id)
-    for attachment in deps.db.read_now(attachments_of_one, volume_id):
+    for attachment in deps.db.look_up(attachments_of_one, volume_id):
         if attachment.id == pending.attachment_id and attachment.connection_info is not None:
             return attachment.connection_info
     raise Conflict(f"The connection of volume {volume_id} was ended by another request meanwhile.")
@@ -194,8 +194,8 @@ async def detach(deps: Deps, caller: Caller, volume_id: str, attachment_id: str 
 
 async def forget_attachments(deps: Deps, caller: Caller, volume_id: str) -> None:
     """End whatever attachments a volume has (administrators). Raises NotFound, Conflict, Unavailable."""
-    deps.db.read_now(find_volume, volume_id, caller.scope)
-    for attachment in deps.db.read_now(attachments_of_one, volume_id):
+    deps.db.look_up(find_volume, volume_id, caller.scope)
+    for attachment in deps.db.look_up(attachments_of_one, volume_id):
         await _forget(deps, caller, attachment)
 
 

@@ -80,7 +80,7 @@ async def connect_attachment(
     """Connect a reserved volume; a repeat returns the connection there is. Raises InvalidInput, NotFound, WrongStatus,
     Conflict, NotSupported, Unavailable."""
     check_exports(deps)
-    attachment = deps.db.read_now(store.find_attachment, attachment_id, caller.scope)
+    attachment = deps.db.look_up(store.find_attachment, attachment_id, caller.scope)
 
     async def go() -> Pending:
         return await accept(deps, caller, Pending, _accept_connection, deps, caller, attachment_id, wish, complete)
@@ -135,7 +135,7 @@ def _complete(tx: Tx, deps: Deps, attachment: Attachment) -> None:
 async def delete_attachment(deps: Deps, caller: Caller, attachment_id: str) -> list[Attachment]:
     """End an attachment, whatever its status, and its connection with it; return the volume's remaining ones.
     Raises NotFound, Conflict, Unavailable."""
-    attachment = deps.db.read_now(store.find_attachment, attachment_id, caller.scope)
+    attachment = deps.db.look_up(store.find_attachment, attachment_id, caller.scope)
 
     async def go() -> Pending:
         return await accept(deps, caller, Pending, _accept_deletion, deps, caller, attachment_id)
@@ -143,7 +143,7 @@ async def delete_attachment(deps: Deps, caller: Caller, attachment_id: str) -> l
     pending = await in_turn(deps, attachment.volume_id, attachment_id, go)
     if pending.operation_id is not None:
         await wait_for(deps, pending.operation_id)
-    return deps.db.read_now(store.attachments_of_one, attachment.volume_id)
+    return deps.db.look_up(store.attachments_of_one, attachment.volume_id)
 
 
 def _accept_deletion(tx: Tx, deps: Deps, caller: Caller, attachment_id: str) -> tuple[Pending, Operation | None]:
@@ -154,7 +154,7 @@ def _accept_deletion(tx: Tx, deps: Deps, caller: Caller, attachment_id: str) -> 
 
 async def get_attachment(deps: Deps, caller: Caller, attachment_id: str) -> Attachment:
     """Return an attachment. Raises NotFound."""
-    return deps.db.read_now(store.find_attachment, attachment_id, caller.scope)
+    return deps.db.look_up(store.find_attachment, attachment_id, caller.scope)
 
 
 async def list_attachments(deps: Deps, caller: Caller, query: ListQuery) -> tuple[list[Attachment], int | None]:
@@ -172,4 +172,4 @@ async def list_attachments(deps: Deps, caller: Caller, query: ListQuery) -> tupl
 async def _finished(deps: Deps, caller: Caller, pending: Pending) -> Attachment:
     if pending.operation_id is not None:
         await wait_for(deps, pending.operation_id)
-    return deps.db.read_now(store.find_attachment, pending.attachment_id or "", caller.scope)
+    return deps.db.look_up(store.find_attachment, pending.attachment_id or "", caller.scope)

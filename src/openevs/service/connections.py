@@ -228,7 +228,7 @@ async def in_turn(deps: Deps, volume_id: str, attachment_id: str | None, go: Cal
             running = deps.db.read_now(claimant, "volume", volume_id)
             if running is None or running.kind not in TAKING_TURNS or running.input["attachment_id"] == attachment_id:
                 raise
-            if not deps.db.read_now(find_volume, volume_id).multiattach:
+            if not deps.db.look_up(find_volume, volume_id).multiattach:
                 raise
             if await deps.bell.finished(running.id, deps.settings.server.wait_seconds) is None:
                 raise

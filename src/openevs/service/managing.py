@@ -221,7 +221,7 @@ async def manage_snapshot(deps: Deps, caller: Caller, new: NewManagedSnapshot) -
         description=check_text("description", new.description),
         metadata=check_metadata(new.metadata),
     )
-    deps.db.read_now(volumes.find_volume, new.volume_id, caller.scope)
+    deps.db.look_up(volumes.find_volume, new.volume_id, caller.scope)
     stray = await _find_stray(deps, caller, "snapshot", new.ref)
     if stray["volume_id"] != new.volume_id:
         raise InvalidInput("ref", f"{stray['name']} is a snapshot of volume {stray['volume_id']}.")

@@ -11,7 +11,7 @@ from openevs.store.tables import message as table
 
 async def get_message(deps: Deps, caller: Caller, message_id: str) -> Message:
     """Return a message. Raises NotFound."""
-    return deps.db.read_now(store.find_message, message_id, caller.scope)
+    return deps.db.look_up(store.find_message, message_id, caller.scope)
 
 
 async def delete_message(deps: Deps, caller: Caller, message_id: str) -> None:

@@ -39,7 +39,7 @@ OF_VOLUMES: Final = Kept(find_volume, update_volume, check_volume_metadata)
 
 async def get_metadata(deps: Deps, caller: Caller, kept: Kept, record_id: str) -> dict[str, str]:
     """Return a record's metadata. Raises NotFound."""
-    return deps.db.read_now(kept.find, record_id, caller.scope).metadata
+    return deps.db.look_up(kept.find, record_id, caller.scope).metadata
 
 
 async def change_metadata(

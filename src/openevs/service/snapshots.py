@@ -141,7 +141,7 @@ def snapshot_record(
 
 async def get_snapshot(deps: Deps, caller: Caller, snapshot_id: str) -> Snapshot:
     """Return a snapshot of the caller's project (an administrator: of any). Raises NotFound."""
-    return deps.db.read_now(store.find_snapshot, snapshot_id, caller.scope)
+    return deps.db.look_up(store.find_snapshot, snapshot_id, caller.scope)
 
 
 async def list_snapshots(deps: Deps, caller: Caller, query: ListQuery) -> tuple[list[Snapshot], int | None]:

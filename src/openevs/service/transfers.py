@@ -126,7 +126,7 @@ async def delete_transfer(deps: Deps, caller: Caller, transfer_id: str) -> None:
 
 async def get_transfer(deps: Deps, caller: Caller, transfer_id: str) -> Transfer:
     """Return a transfer that the project offers. Raises NotFound."""
-    return deps.db.read_now(store.find_transfer, transfer_id, caller.scope)
+    return deps.db.look_up(store.find_transfer, transfer_id, caller.scope)
 
 
 async def list_transfers(deps: Deps, caller: Caller, query: ListQuery) -> tuple[list[Transfer], int | None]:

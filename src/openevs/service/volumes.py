@@ -188,7 +188,7 @@ def check_size(deps: Deps, size_gib: int, field: str = "size") -> None:
 
 async def get_volume(deps: Deps, caller: Caller, volume_id: str) -> Volume:
     """Return a volume. Raises NotFound."""
-    return deps.db.read_now(volumes.find_volume, volume_id, caller.scope)
+    return deps.db.look_up(volumes.find_volume, volume_id, caller.scope)
 
 
 def _find_shown(tx: Tx, volume_id: str, project_id: str | None) -> tuple[Volume, list[Attachment]]:

@@ -68,6 +68,16 @@ class Database:
         Only for single rows found by their key."""
         return self._run("read", fn, args, kwargs)
 
+    def look_up(self, fn: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """As `read_now`, for what is found by one statement of a `Lookup`. A statement by itself sees one state; the
+        transaction around it would only be two statements more."""
+        tx = self._connection()
+        began = time.perf_counter()
+        try:
+            return fn(tx, *args, **kwargs)
+        finally:
+            self._observe(getattr(fn, "__name__", "?"), "read", time.perf_counter() - began)
+
     def _run(self, mode: str, fn: Callable[..., T], args: tuple[object, ...], kwargs: dict[str, object]) -> T:
         tx = self._connection()
         began = time.perf_counter()

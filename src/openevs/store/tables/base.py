@@ -33,7 +33,7 @@ def _to_integer(value: datetime | None) -> int | None:
 
 
 def _from_integer(value: int | None) -> datetime | None:
-    return None if value is None else EPOCH + timedelta(0, 0, value)
+    return None if value is None else EPOCH + value * _MICROSECOND
 
 
 metadata = sa.MetaData()
