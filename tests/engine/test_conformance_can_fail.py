@@ -1,7 +1,7 @@
 """The conformance suite itself: engines with one mistake each, which the named checks must find."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -341,6 +341,27 @@ class ForgetsLabels(WrongEngine):
         return replace(objects, volumes={key: replace(facts, labels={}) for key, facts in objects.volumes.items()})
 
 
+class LabelsReplaceAll(WrongEngine):
+    async def ensure_labels(self, object_id: VolumeId | SnapshotId, labels: Mapping[str, str]) -> None:
+        await super().ensure_labels(object_id, labels)
+        if (volume := self.storage.volumes.get(VolumeId(object_id))) is not None:
+            facts = replace(volume.facts, labels=labels)
+            self.storage.volumes[VolumeId(object_id)] = replace(volume, facts=facts)
+
+
+class LabelsGoToEverySnapshot(WrongEngine):
+    async def ensure_labels(self, object_id: VolumeId | SnapshotId, labels: Mapping[str, str]) -> None:
+        for each in self.storage.snapshots if self.has_snapshot(SnapshotId(object_id)) else [object_id]:
+            await super().ensure_labels(each, labels)
+
+
+class LabelsOfTheUnknownAreRefused(WrongEngine):
+    async def ensure_labels(self, object_id: VolumeId | SnapshotId, labels: Mapping[str, str]) -> None:
+        if not {object_id} & {*self.storage.volumes, *self.storage.snapshots}:
+            raise Mismatch("there is no such thing")
+        await super().ensure_labels(object_id, labels)
+
+
 class RaisesOSError(WrongEngine):
     async def ensure_snapshot(self, spec: SnapshotSpec) -> SnapshotFacts:
         if spec.volume_id not in self.storage.volumes:
@@ -456,6 +477,9 @@ MISTAKES: list[tuple[Callable[[MemoryStorage], MemoryEngine], str]] = [
     (DeletionTakesTheNextOneToo, "random_walk"),
     (ListsDeleted, "list_equals_what_was_made"),
     (ForgetsLabels, "list_equals_what_was_made"),
+    (LabelsReplaceAll, "labels"),
+    (LabelsGoToEverySnapshot, "labels"),
+    (LabelsOfTheUnknownAreRefused, "labels"),
     (RaisesOSError, "unknown_ids"),
     (ChangesMissOne, "changed_blocks"),
     (ChangesAreTooShort, "changed_blocks"),

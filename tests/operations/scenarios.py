@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from openevs.domain.errors import NotFound, Unavailable
-from openevs.domain.ids import GIB, BackupId, new_uuid
+from openevs.domain.ids import GIB, BackupId, ProjectId, SnapshotId, VolumeId, new_uuid
 from openevs.domain.model import Snapshot
 from openevs.engine.port import Limits
 from openevs.service import (
@@ -26,6 +26,7 @@ from openevs.service import (
     retyping,
     reverting,
     snapshots,
+    transfers,
     types,
     volumes,
 )
@@ -311,6 +312,39 @@ async def specs_without_effect(stage: Stage) -> None:
     assert row is not None
     assert (row.status, row.volume_type) == ("in-use", "slow")
     assert stage.storage.exports[row.id].pace.limits.total_requests in (10, 20)
+
+
+# Handing over ---------------------------------------------------------------------------------------------------
+
+
+async def offered_volume(stage: Stage) -> None:
+    """A volume with a snapshot, offered to whoever has the key."""
+    await volume_with_past(stage)
+    offer = await transfers.create_transfer(stage.deps, stage.caller, stage.things["volume"], None, no_snapshots=False)
+    stage.things["transfer"], stage.things["key"] = offer[0].id, str(offer[1])
+
+
+async def accept_transfer(stage: Stage) -> None:
+    """Take it, as another project."""
+    taker = stage.caller._replace(project_id=ProjectId("q"))
+    await transfers.accept_transfer(stage.deps, taker, stage.things["transfer"], stage.things["key"])
+
+
+async def volume_handed_over(stage: Stage) -> None:
+    """Rows and storage say whose it is."""
+    await rows_handed_over(stage)
+    objects = await stage.objects()
+    labels = [objects.volumes[VolumeId(stage.things["volume"])].labels]
+    labels.append(objects.snapshots[SnapshotId(stage.things["snapshot"])].labels)
+    assert labels == [{"project_id": "q", "name": "volume"}, {"project_id": "q", "name": "snapshot"}]
+
+
+async def rows_handed_over(stage: Stage) -> None:
+    """The rows say whose it is."""
+    volume, snapshot = await stage.volume("volume"), await stage.snapshot("snapshot")
+    assert volume is not None
+    assert snapshot is not None
+    assert (volume.status, volume.project_id, snapshot.project_id) == ("available", "q", "q")
 
 
 # Managing -------------------------------------------------------------------------------------------------------
@@ -976,6 +1010,10 @@ SCENARIOS = (
     Scenario(
         "revert_volume", "to_snapshot", volume_with_past, revert_volume,
         volume_reverted, volume_not_reverted("error"), "forward only", kept="volume",
+    ),
+    Scenario(
+        "label_volume", "handed_over", offered_volume, accept_transfer, volume_handed_over, rows_handed_over,
+        "forward only", kept="volume",
     ),
     Scenario(
         "unmanage_volume", "detached", one_volume, unmanage_volume,

@@ -215,10 +215,10 @@ WITH_STATUS = [
     scenario
     for scenario in SCENARIOS
     if not any(word in scenario.kind for word in ("connect", "manage", "group"))
-    and scenario.kind not in ("limit_volumes", "look_for_strays")
+    and scenario.kind not in ("limit_volumes", "look_for_strays", "label_volume")
 ]
-"""Of connections it is the attachment's status that tells; QoS specs and the pool have none; and managing changes which
-rows there are, so that what was set by hand is that of another row, or of none."""
+"""Of connections it is the attachment's status that tells; QoS specs, labels and the pool have none; and managing
+changes which rows there are, so that what was set by hand is that of another row, or of none."""
 
 
 # Statuses set by hand -------------------------------------------------------------------------------------------

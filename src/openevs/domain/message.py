@@ -64,6 +64,7 @@ FAILURES: Final[Mapping[str, Failure]] = {
     "unmanage_snapshot": Failure("107", "107", "the snapshot could not be unmanaged"),
     "create_snapshot": Failure("009", "013", "the snapshot could not be created"),
     "delete_snapshot": Failure("010", "016", "the snapshot could not be deleted"),
+    "label_volume": Failure("111", "111", "storage could not be told of the volume's new owner"),
     "create_group": Failure("103", "103", "the group could not be created"),
     "delete_group": Failure("104", "104", "the group could not be deleted"),
     "create_group_snapshot": Failure("105", "105", "the group snapshot could not be created"),

@@ -230,6 +230,10 @@ class Engine(Protocol):
         lies beyond the snapshot's end reads as zeros.
         Raises Busy while the volume is exported, Mismatch (unknown ids, snapshot of another volume)."""
 
+    async def ensure_labels(self, object_id: VolumeId | SnapshotId, labels: Mapping[str, str]) -> None:
+        """Let the volume or snapshot have these labels; others that it has stay. Exported or not. Unknown is success:
+        what is gone needs none."""
+
     async def inspect_volume(self, volume_id: VolumeId) -> VolumeFacts | None:
         """Return what is really there, or None."""
 

@@ -52,6 +52,7 @@ METHODS: Final = (
     "ensure_snapshot",
     "ensure_no_snapshot",
     "ensure_reverted",
+    "ensure_labels",
     "inspect_volume",
     "inspect_snapshot",
     "list_objects",
@@ -213,6 +214,10 @@ class _Wrapped:
     async def ensure_reverted(self, volume_id: VolumeId, snapshot_id: SnapshotId, token: int) -> VolumeFacts:
         call = Call("ensure_reverted", (volume_id, snapshot_id, token))
         return await self._around(call, lambda: self._engine.ensure_reverted(volume_id, snapshot_id, token))
+
+    async def ensure_labels(self, object_id: VolumeId | SnapshotId, labels: Mapping[str, str]) -> None:
+        call = Call("ensure_labels", (object_id, labels))
+        await self._around(call, lambda: self._engine.ensure_labels(object_id, labels))
 
     async def inspect_volume(self, volume_id: VolumeId) -> VolumeFacts | None:
         call = Call("inspect_volume", (volume_id,))

@@ -17,6 +17,7 @@ from openevs.operations.disconnect_volume import DISCONNECT_VOLUME
 from openevs.operations.extend_volume import EXTEND_VOLUME
 from openevs.operations.import_backup import IMPORT_BACKUP
 from openevs.operations.kind import Kind
+from openevs.operations.label_volume import LABEL_VOLUME
 from openevs.operations.limit_volumes import LIMIT_VOLUMES
 from openevs.operations.look_for_strays import LOOK_FOR_STRAYS
 from openevs.operations.manage_snapshot import MANAGE_SNAPSHOT
@@ -32,13 +33,11 @@ KINDS: Mapping[str, Kind] = {
     for kind in (
         CONNECT_VOLUME,
         CREATE_BACKUP,
-        CREATE_SNAPSHOT,
-        CREATE_VOLUME,
-        DELETE_BACKUP,
         CREATE_GROUP,
         CREATE_GROUP_SNAPSHOT,
         CREATE_SNAPSHOT,
         CREATE_VOLUME,
+        DELETE_BACKUP,
         DELETE_GROUP,
         DELETE_GROUP_SNAPSHOT,
         DELETE_SNAPSHOT,
@@ -46,6 +45,7 @@ KINDS: Mapping[str, Kind] = {
         DISCONNECT_VOLUME,
         EXTEND_VOLUME,
         IMPORT_BACKUP,
+        LABEL_VOLUME,
         LIMIT_VOLUMES,
         RESTORE_BACKUP,
         RETYPE_VOLUME,

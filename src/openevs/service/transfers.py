@@ -1,7 +1,7 @@
 """What can be asked of transfers: a project offers a volume, another one accepts it with the key.
 
-All of it is rows: no byte moves, and no work follows. Acceptance changes the owner of the volume and of its snapshots,
-and both projects' usage, in one transaction.
+Acceptance changes the owner of the volume and of its snapshots, and both projects' usage, in one transaction. No byte
+moves; the one thing that follows is that storage is told of the new owner.
 """
 
 import hashlib
@@ -24,6 +24,7 @@ from openevs.service.queries import TRANSFER_FILTERS, ListQuery, conditions
 from openevs.store import transfers as store
 from openevs.store.attachments import attachments_of_one
 from openevs.store.database import Tx
+from openevs.store.operations import NewOperation, insert_operation
 from openevs.store.quotas import give_quota, take_quota
 from openevs.store.snapshots import snapshots_of, update_snapshot
 from openevs.store.tables import transfer as table
@@ -78,7 +79,8 @@ def _check_snapshot(snapshot: Snapshot) -> None:
 
 async def accept_transfer(deps: Deps, caller: Caller, transfer_id: str, key: str) -> Transfer:
     """Take over an offered volume into the caller's project. Whoever has the key may, and nobody else learns of the
-    transfer. Raises NotFound, InvalidInput (wrong key), WrongStatus, QuotaExceeded."""
+    transfer. Raises NotFound, InvalidInput (wrong key), WrongStatus, QuotaExceeded, and Conflict while storage is still
+    being told of an earlier owner."""
     accepted = await accept(deps, caller, Transfer, _accept_transfer, deps, caller, transfer_id, key)
     log.info("volume_transferred", volume_id=accepted.volume_id, of_project=accepted.project_id)
     return accepted
@@ -95,13 +97,23 @@ def _accept_transfer(
     volume = move_volume(tx, transfer.volume_id, VolumeMoves.offer_ended, now, also=owner)
     _check_free(tx, volume)
     _hand_over(tx, deps, caller, transfer, volume_usage(volume.size_gib, volume.volume_type), volume.size_gib)
-    if not transfer.no_snapshots:
-        for snapshot in _going_along(tx, volume.id, transfer.project_id):
-            _check_snapshot(snapshot)
-            update_snapshot(tx, snapshot.id, None, now, owner)
-            _hand_over(tx, deps, caller, transfer, snapshot_usage(snapshot.size_gib, snapshot.volume_type))
+    along = [] if transfer.no_snapshots else _going_along(tx, volume.id, transfer.project_id)
+    for snapshot in along:
+        _check_snapshot(snapshot)
+        update_snapshot(tx, snapshot.id, None, now, owner)
+        _hand_over(tx, deps, caller, transfer, snapshot_usage(snapshot.size_gib, snapshot.volume_type))
     store.delete_transfer_row(tx, transfer_id)
-    return transfer, None
+    new = NewOperation(
+        kind="label_volume",
+        project_id=volume.project_id,
+        resource_kind="volume",
+        resource_id=volume.id,
+        input={"snapshots": [snapshot.id for snapshot in along]},
+        # Not the volume itself, which others may work on meanwhile; but two owners must not be told of at once.
+        claims=(("owner", volume.id),),
+        request_id=caller.request_id,
+    )
+    return transfer, insert_operation(tx, new, now, deps.bell.lease())
 
 
 def _hand_over(tx: Tx, deps: Deps, caller: Caller, transfer: Transfer, usage: dict[str, int], one_gib: int = 0) -> None:

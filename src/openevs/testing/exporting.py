@@ -165,6 +165,9 @@ class ExportingMemoryEngine:
     async def ensure_no_snapshot(self, snapshot_id: SnapshotId) -> None:
         await self._memory.ensure_no_snapshot(snapshot_id)
 
+    async def ensure_labels(self, object_id: VolumeId | SnapshotId, labels: Mapping[str, str]) -> None:
+        await self._memory.ensure_labels(object_id, labels)
+
     async def inspect_volume(self, volume_id: VolumeId) -> VolumeFacts | None:
         return await self._memory.inspect_volume(volume_id)
 

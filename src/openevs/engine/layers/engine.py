@@ -119,6 +119,10 @@ class LayersEngine:
         return await self._opened().volumes.ensure_size(volume_id, size_bytes)
 
     @_whole
+    async def ensure_labels(self, object_id: VolumeId | SnapshotId, labels: Mapping[str, str]) -> None:
+        await self._opened().volumes.ensure_labels(object_id, labels)
+
+    @_whole
     async def ensure_no_volume(self, volume_id: VolumeId) -> None:
         await self._opened().volumes.ensure_none(volume_id)
 

@@ -1,6 +1,9 @@
 """Volumes: made, grown, deleted. Each is a manifest; its bytes are the chain of layers below its head."""
 
 import asyncio
+from collections.abc import Mapping
+
+from msgspec.structs import replace
 
 from openevs.domain.ids import SnapshotId, VolumeId
 from openevs.engine.errors import Busy, Mismatch, Transient
@@ -79,6 +82,22 @@ class Volumes:
                 del core.volumes[volume_id]
                 await asyncio.to_thread(core.files_of(volume.manifest).log.unlink, missing_ok=True)
             core.bell.set()
+
+    async def ensure_labels(self, object_id: VolumeId | SnapshotId, labels: Mapping[str, str]) -> None:
+        """Label a volume, or a snapshot."""
+        core = self._core
+        volume_id = core.owners.get(SnapshotId(object_id), VolumeId(object_id))
+        async with core.lock_of(volume_id), core.graph.shared():
+            if (volume := core.volumes.get(volume_id)) is None:
+                return
+            made = volume.manifest
+            if volume_id == object_id:
+                if (wanted := {**made.labels, **labels}) != made.labels:
+                    await core.commit(volume, labels=wanted)
+            elif (taken := made.snapshots.get(SnapshotId(object_id))) is not None:
+                labelled = replace(taken, labels={**taken.labels, **labels})
+                if labelled != taken:
+                    await core.commit(volume, snapshots={**made.snapshots, SnapshotId(object_id): labelled})
 
     async def inspect(self, volume_id: VolumeId) -> VolumeFacts | None:
         """Return the volume as it is, if it is."""

@@ -183,6 +183,31 @@ async def check_list_equals_what_was_made(bench: EngineBench) -> None:
         await bench.reopen()
 
 
+async def check_labels(bench: EngineBench) -> None:
+    """Labels of a volume and of a snapshot are changed, each by itself; what is not named stays, as do the bytes."""
+    twin, engine = Twin(bench), bench.engine
+    volume_id = await twin.volume()
+    await twin.write(volume_id)
+    first, second = await twin.snapshot(volume_id), await twin.snapshot(volume_id)
+    before = await engine.list_objects()
+    await engine.ensure_labels(first, {"new": "of the snapshot"})
+    for _ in range(2):
+        await engine.ensure_labels(volume_id, {"new": "of the volume", "project_id": "another"})
+    await engine.ensure_labels(VolumeId(new_uuid()), {"new": "of nobody"})
+    for when in ("labelled", "labelled and reopened"):
+        objects = await engine.list_objects()
+        facts = await engine.inspect_volume(volume_id)
+        expect(facts is not None and facts == objects.volumes[volume_id], f"inspected otherwise than listed, {when}")
+        expected = {**before.volumes[volume_id].labels, "new": "of the volume", "project_id": "another"}
+        expect_equal(dict(objects.volumes[volume_id].labels), expected, f"the volume's labels, {when}")
+        expected = {**before.snapshots[first].labels, "new": "of the snapshot"}
+        expect_equal(dict(objects.snapshots[first].labels), expected, f"the snapshot's labels, {when}")
+        expect_equal(objects.snapshots[second], before.snapshots[second], f"the other snapshot, {when}")
+        await bench.reopen()
+    for object_id in (volume_id, first, second):
+        await twin.compare_bytes(object_id, "after labelling")
+
+
 async def check_capacity(bench: EngineBench) -> None:
     """Provisioned bytes are the sum of the volumes' sizes; free is at most total."""
     before = await bench.engine.capacity()

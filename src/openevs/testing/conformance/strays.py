@@ -75,6 +75,7 @@ async def check_snapshot_released_and_adopted(bench: EngineBench) -> None:
     await twin.write(volume_id)
     await bench.engine.settle()
     await bench.reopen()
+    expect(name in await _names(bench), "a released snapshot is no stray")
     await expect_error(Busy, bench.engine.ensure_no_volume(volume_id), "deleting the volume of a released snapshot")
     other = await twin.volume()
     wrong = SnapshotSpec(new, other)
