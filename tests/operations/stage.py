@@ -37,6 +37,7 @@ from openevs.store.quotas import recount
 from openevs.testing.application import settings_for
 from openevs.testing.exporting import ExportingMemoryEngine, ExportingMemoryStorage
 from openevs.testing.faulty import Faults, faulty
+from openevs.testing.pace import Pace
 
 T = TypeVar("T")
 When = Literal["before", "after"]
@@ -100,7 +101,10 @@ class Stage(AbstractAsyncContextManager["Stage"]):
         shutil.copytree(other.folder, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.sock"))
         stage = cls(folder, kinds)
         stage.storage.memory = deepcopy(other.storage.memory)
-        stage.storage.exports = {key: replace(export, server=None) for key, export in other.storage.exports.items()}
+        stage.storage.exports = {
+            key: replace(export, server=None, pace=Pace(export.pace.limits))
+            for key, export in other.storage.exports.items()
+        }
         stage.things = dict(other.things)
         return stage
 
