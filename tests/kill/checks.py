@@ -215,7 +215,9 @@ def check_pool(pool: Path, world: World, volumes: Rows, snapshots: Rows) -> list
     wrong += _compare("snapshot", frozen - bases(_database(pool.parent)), set(snapshots))
     served = {str(one.volume_id) for one in made if one.export is not None}
     wrong += _compare("export of volume", served, {str(one.id) for one in world.volumes if one.uri})
-    return wrong + _layers(pool / "layers", made)
+    strays = [manifest.read(path) for path in (pool / "released").glob("*.json")]
+    wrong += _compare("stray", {one.released for one in strays}, {one.name for one in world.strays})
+    return wrong + _layers(pool / "layers", [*made, *strays])
 
 
 def daemons_needed(pool: Path) -> int:

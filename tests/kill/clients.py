@@ -66,6 +66,8 @@ class Client(Protocol):
     async def detach(self, volume_id: str, attachment_id: str) -> Answer: ...
     async def transfer(self, volume_id: str, *, accept: bool) -> Answer: ...
     async def retype(self, volume_id: str, new_type: str) -> Answer: ...
+    async def unmanage(self, volume_id: str) -> Answer: ...
+    async def manage(self, host: str, source_name: str, name: str) -> Answer: ...
     async def back_up(self, volume_id: str, name: str, *, incremental: bool) -> Answer: ...
     async def restore(self, backup_id: str, name: str) -> Answer: ...
     async def delete_backup(self, backup_id: str) -> Answer: ...
@@ -185,6 +187,13 @@ class HttpClient:
     async def retype(self, volume_id: str, new_type: str) -> Answer:
         body = {"os-retype": {"new_type": new_type, "migration_policy": "never"}}
         return await self.call("POST", f"volumes/{volume_id}/action", body)
+
+    async def unmanage(self, volume_id: str) -> Answer:
+        return await self.call("POST", f"volumes/{volume_id}/action", {"os-unmanage": {}})
+
+    async def manage(self, host: str, source_name: str, name: str) -> Answer:
+        body = {"volume": {"host": host, "ref": {"source-name": source_name}, "name": name}}
+        return _inner(await self.call("POST", "manageable_volumes", body), "volume")
 
     async def back_up(self, volume_id: str, name: str, *, incremental: bool) -> Answer:
         body = {"volume_id": volume_id, "name": name, "force": True, "incremental": incremental}
@@ -311,6 +320,12 @@ class CinderClient:
 
     async def retype(self, volume_id: str, new_type: str) -> Answer:
         return await self._do(lambda: self._api.volumes.retype(volume_id, new_type, "never"))
+
+    async def unmanage(self, volume_id: str) -> Answer:
+        return await self._do(lambda: self._api.volumes.unmanage(volume_id))
+
+    async def manage(self, host: str, source_name: str, name: str) -> Answer:
+        return _record(await self._do(lambda: self._api.volumes.manage(host, {"source-name": source_name}, name=name)))
 
     async def back_up(self, volume_id: str, name: str, *, incremental: bool) -> Answer:
         made = await self._do(

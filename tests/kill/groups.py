@@ -8,12 +8,9 @@ time for what depends on it; what was accepted goes on meanwhile.
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
-import yaml
-
-from tests.kill.clients import Answer, Client, HttpClient, Login
+from tests.kill.clients import Answer, Client, HttpClient
 from tests.kill.journal import GroupSnap, Grp, Snap, Vol, World, kept
 
 T = TypeVar("T")
@@ -190,16 +187,11 @@ def _open(taken: GroupSnap) -> bool:
     return any(one.open or not one.id for one in taken.snapshots)
 
 
-async def begin_groups(login: Login, folder: Path, client: HttpClient, world: World, types: Sequence[str]) -> None:
+async def begin_groups(client: HttpClient, admin: HttpClient, world: World, types: Sequence[str]) -> None:
     """Make the group types, the first group and its volumes. Raises RuntimeError."""
-    clouds = yaml.safe_load((folder / "clouds.yaml").read_text())["clouds"]
-    auth = next(one["auth"] for one in clouds.values() if one["auth"]["username"] == "admin")
-    admin = HttpClient(Login(login.url, auth["username"], auth["password"], auth["project_name"]))
-    await admin.log_in()
     specs = {"consistent_group_snapshot_enabled": "<is> True"}
     await _made(admin, "group_type", {"name": ONE_INSTANT, "group_specs": specs})
     await _made(admin, "group_type", {"name": ONE_BY_ONE})
-    await admin.close()
     group = await _made(client, "group", {"name": "g", "group_type": ONE_INSTANT, "volume_types": list(types)})
     first = Grp("g", one_instant=True, id=group["id"], accepted=True, open=False)
     world.groups.append(first)

@@ -178,6 +178,17 @@ class Vol:
                 one.origin = None
 
 
+@dataclass(eq=False)
+class Stray:
+    """A volume that was asked to be let go: its bytes are on storage under this name, and nobody's."""
+
+    name: str
+    volume: Vol
+    slots: Slots
+    taker: Vol | None = None
+    """As which it was asked to be managed again."""
+
+
 @contextmanager
 def kept(*things: Vol | Grp) -> Iterator[None]:
     """Keep other workers from attaching, detaching or putting back a volume, and from asking for what depends on which
@@ -212,6 +223,7 @@ class World:
     backups: list[Bak] = field(default_factory=list)
     groups: list[Grp] = field(default_factory=list)
     group_snapshots: list[GroupSnap] = field(default_factory=list)
+    strays: list[Stray] = field(default_factory=list)
     instants: int = 0
     """Group snapshots, and copies of groups, that were compared."""
     numbers: Numbers = field(default_factory=Numbers)

@@ -82,6 +82,10 @@ class Load:
             **GroupLoad(world, tally.count, rng, MOST_VOLUMES, TYPES).moves(),
         }
 
+    def also(self, moves: dict[str, tuple[int, Callable[[Client], Awaitable[None]]]]) -> None:
+        """Let workers do more."""
+        self._moves |= moves
+
     def resume(self) -> None:
         """Let workers run again, and writers on what is attached."""
         self._stop.clear()

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
+import yaml
+
 from tests.kill import checks
 from tests.kill.backups import check_vault, list_backups, settle_backups
 from tests.kill.clients import CinderClient, Client, HttpClient, Login
@@ -22,6 +24,7 @@ from tests.kill.journal import World, close
 from tests.kill.load import TYPES, Load, Tally
 from tests.kill.service import PROGRAM, NotReady, Service
 from tests.kill.snapshots import Reader
+from tests.kill.strays import StrayLoad, settle_strays
 
 Target = Literal["service", "daemons", "both"]
 TARGETS: Final[tuple[Target, ...]] = ("service", "daemons", "both")
@@ -135,13 +138,22 @@ class _Run:
         for client in (self.client, *plain):
             await client.log_in()
         self.clients: list[Client] = [CinderClient(login, self._count_request), *plain]
-        await begin_groups(login, self.service.folder, self.client, self.world, TYPES)
+        await self._begin_admins(login.project)
+        await begin_groups(self.client, self.admin, self.world, TYPES)
         wrong = await checks.until_true(lambda: checks.is_quiet(self.client, self.service.folder))
         if wrong:
             raise RuntimeError("; ".join(wrong))
         for volume in self.world.volumes:
             close(volume, self.world)
         self.figures.reader = self.reader = Reader(self.client)
+
+    async def _begin_admins(self, project: str) -> None:
+        login = await asyncio.to_thread(_admin, self.service, project)
+        self.admin, plain = HttpClient(login), HttpClient(login, self._count_request)
+        for client in (self.admin, plain):
+            await client.log_in()
+        admins = (CinderClient(login, self._count_request), plain)
+        self.load.also(StrayLoad(self.world, self.figures.tally.count, self.rng, admins).moves())
 
     async def end(self) -> None:
         """Stop what runs."""
@@ -204,6 +216,7 @@ class _Run:
         wrong += await settle_groups(self.client, self.world, volumes, snapshots)
         wrong += checks.reconcile(self.world, volumes, snapshots)
         wrong += settle_members(self.world, volumes)
+        wrong += await settle_strays(self.admin, self.world, volumes)
         wrong += settle_backups(self.world, await list_backups(self.client))
         if wrong:
             return wrong
@@ -237,6 +250,12 @@ class _Run:
         if running != needed:
             wrong.append(f"{running} daemons run, {needed} are needed")
         return wrong
+
+
+def _admin(service: Service, project: str) -> Login:
+    clouds = yaml.safe_load((service.folder / "clouds.yaml").read_text())["clouds"]
+    auth = next(one["auth"] for one in clouds.values() if one["auth"]["username"] == "admin")
+    return Login(service.url, auth["username"], auth["password"], project)
 
 
 def _password(folder: Path) -> str:
