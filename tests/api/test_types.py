@@ -11,6 +11,7 @@ from openevs.engine.port import Engine, Limits
 from openevs.store.quotas import wrong_usage
 from openevs.testing.application import Client, Running, running
 from openevs.testing.exporting import ExportingMemoryEngine, ExportingMemoryStorage
+from openevs.testing.faulty import Faults, faulty
 
 TYPES, QOS = "/v3/{p}/types", "/v3/{p}/qos-specs"
 Work = Callable[[Running, Client, Client], Awaitable[None]]
@@ -341,6 +342,39 @@ def test_limits_follow_the_specs_of_an_attached_volume(tmp_path: Path) -> None:
         await ok(client, "POST", action, {"os-terminate_connection": connector}, 202)
 
     at_work(tmp_path, work, engine=ExportingMemoryEngine(storage))
+
+
+def test_limits_follow_specs_that_change_while_somebody_works_on_the_volume(tmp_path: Path) -> None:
+    storage, faults = ExportingMemoryStorage(tmp_path / "served"), Faults()
+    storage.run_folder.mkdir()
+
+    async def work(run: Running, client: Client, admin: Client) -> None:
+        specs = {}
+        for name in ("slow", "fast"):
+            made = await make_type(admin, name)
+            given = {"name": name, "consumer": "both", "total_iops_sec": "100"}
+            specs[name] = f"{QOS}/{(await ok(admin, 'POST', QOS, {'qos_specs': given}))['qos_specs']['id']}"
+            await ok(admin, "GET", f"{specs[name]}/associate?vol_type_id={made['id']}", status=202)
+        volume = await client.volume(volume_type="slow")
+        action = f"/v3/{{p}}/volumes/{volume['id']}/action"
+        await ok(client, "POST", action, {"os-initialize_connection": {"connector": {"host": "here"}}})
+        hang = faults.hang("ensure_limits")
+        await ok(client, "POST", action, {"os-retype": {"new_type": "fast"}}, status=202)
+        await hang.reached.wait()
+        await ok(admin, "PUT", specs["fast"], {"qos_specs": {"total_iops_sec": "7"}})
+        async with asyncio.timeout(10):
+            while storage.exports[volume["id"]].pace.limits.total_requests != 7:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+        hang.release()  # it was told the limits of before, and brings them back
+        await client.until("volume", volume["id"], "available")
+        async with asyncio.timeout(10):
+            while len(faults.called("ensure_limits")) < 3:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+            while storage.exports[volume["id"]].pace.limits.total_requests != 7:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+        await ok(client, "POST", action, {"os-terminate_connection": {}}, status=202)
+
+    at_work(tmp_path, work, engine=faulty(ExportingMemoryEngine(storage), faults))
 
 
 def test_a_volume_is_retyped_with_its_quota(tmp_path: Path) -> None:

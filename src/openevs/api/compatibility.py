@@ -103,6 +103,13 @@ CHOICES: Final = (
         ),
     ),
     (
+        "a change of QoS specs, or of who has them",
+        (
+            "holds at once for volumes that are attached, too (at Cinder from their next attachment on); for one that "
+            "is just being worked on, as soon as that is done"
+        ),
+    ),
+    (
         "`bootable` and `volume_image_metadata` of copies",
         (
             "a volume made from a bootable volume, or from a snapshot of one, is bootable and has its image metadata, "

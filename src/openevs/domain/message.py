@@ -57,7 +57,7 @@ FAILURES: Final[Mapping[str, Failure]] = {
     "revert_volume": Failure("102", "102", "the volume could not be reverted to the snapshot"),
     "rollback_volume": Failure("102", "102", "the volume could not be rolled back to the snapshot"),
     "retype_volume": Failure("006", "018", "the volume could not be retyped"),
-    "limit_volumes": Failure("103", "103", "the limits of attached volumes could not be changed"),
+    "limit_volumes": Failure("103", "103", "the limits of the attached volume could not be changed"),
     "manage_volume": Failure("104", "104", "the volume could not be managed"),
     "unmanage_volume": Failure("105", "105", "the volume could not be unmanaged"),
     "manage_snapshot": Failure("106", "106", "the snapshot could not be managed"),

@@ -1,4 +1,5 @@
-"""What can be asked of QoS specs (administrators). A change is at once true of the volumes that are attached."""
+"""What can be asked of QoS specs (administrators). A change becomes true of volumes that are attached, too: at once, or
+as soon as nobody else works on them."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -6,7 +7,7 @@ from typing import Any
 from openevs.domain.errors import InUse, InvalidInput
 from openevs.domain.ids import new_uuid
 from openevs.domain.model import Caller, Operation, VolumeType
-from openevs.domain.qos import CONSUMERS, MOST, QosSpecs, bad_limit, limits_of
+from openevs.domain.qos import CONSUMERS, MOST, QosSpecs, bad_limit
 from openevs.domain.rules import check_text
 from openevs.service.deps import Deps, accept
 from openevs.service.types import check_specs
@@ -14,7 +15,6 @@ from openevs.store import qos as store
 from openevs.store import types
 from openevs.store.database import Tx
 from openevs.store.listing import Page
-from openevs.store.operations import NewOperation, insert_operation
 
 
 async def create_qos(deps: Deps, caller: Caller, name: str, consumer: str | None, specs: Mapping[str, Any]) -> QosSpecs:
@@ -65,8 +65,7 @@ async def list_associations(deps: Deps, qos_id: str) -> list[VolumeType]:
 
 
 async def set_keys(deps: Deps, caller: Caller, qos_id: str, given: Mapping[str, Any]) -> dict[str, str]:
-    """Add or change keys, `consumer` among them; return those that were given. Raises InvalidInput, NotFound, Conflict
-    (an attached volume is being worked on)."""
+    """Add or change keys, `consumer` among them; return those that were given. Raises InvalidInput, NotFound."""
     values = dict(given)
     consumer = values.pop("consumer", None)
     checked = _specs(values)
@@ -80,7 +79,7 @@ async def set_keys(deps: Deps, caller: Caller, qos_id: str, given: Mapping[str, 
 
 
 async def delete_keys(deps: Deps, caller: Caller, qos_id: str, keys: list[str]) -> None:
-    """Remove keys. Raises NotFound, InvalidInput (a key that is not there), Conflict."""
+    """Remove keys. Raises NotFound, InvalidInput (a key that is not there)."""
 
     def change(tx: Tx, found: QosSpecs) -> QosSpecs:
         missing = [key for key in keys if key not in found.specs]
@@ -93,19 +92,19 @@ async def delete_keys(deps: Deps, caller: Caller, qos_id: str, keys: list[str]) 
 
 
 async def delete_qos(deps: Deps, caller: Caller, qos_id: str, *, force: bool) -> None:
-    """Remove specs; those that types have only with `force`. Raises NotFound, InUse, Conflict."""
+    """Remove specs; those that types have only with `force`. Raises NotFound, InUse."""
 
     def change(tx: Tx, found: QosSpecs) -> QosSpecs:
         if not force and (using := store.types_with_qos(tx, qos_id)):
             raise InUse("QoS specs", f"{found.name!r} still belongs to volume type {using[0].name!r}.")
         store.delete_qos_row(tx, qos_id)
-        return found._replace(specs={})
+        return found
 
     await _change(deps, caller, qos_id, change)
 
 
 async def associate(deps: Deps, caller: Caller, qos_id: str, type_id: str) -> None:
-    """Give a type these specs. Raises NotFound, InvalidInput (it has others), Conflict."""
+    """Give a type these specs. Raises NotFound, InvalidInput (it has others)."""
 
     def change(tx: Tx, found: QosSpecs) -> QosSpecs:
         has = types.find_type(tx, type_id).qos_specs_id
@@ -118,14 +117,14 @@ async def associate(deps: Deps, caller: Caller, qos_id: str, type_id: str) -> No
 
 
 async def disassociate(deps: Deps, caller: Caller, qos_id: str, type_id: str | None) -> None:
-    """Take these specs from a type, or from all. Raises NotFound, Conflict."""
+    """Take these specs from a type, or from all. Raises NotFound."""
 
     def change(tx: Tx, found: QosSpecs) -> QosSpecs:
         ids = [one.id for one in store.types_with_qos(tx, qos_id)] if type_id is None else [type_id]
         for each in ids:
             if types.find_type(tx, each).qos_specs_id == qos_id:
                 types.update_type(tx, each, {"qos_specs_id": None})
-        return found._replace(specs={})
+        return found
 
     await _change(deps, caller, qos_id, change, only=type_id)
 
@@ -134,30 +133,14 @@ async def _change(
     deps: Deps, caller: Caller, qos_id: str, change: Callable[[Tx, QosSpecs], QosSpecs], only: str | None = None
 ) -> None:
     """Change specs or who has them, and queue what makes it true of attached volumes: of the types that had them before
-    (or `only` one). `change` returns the specs as they are for these volumes then."""
+    (or `only` one)."""
 
     def accept_change(tx: Tx) -> tuple[QosSpecs, Operation | None]:
         found = store.find_qos(tx, qos_id)
         had = [one.id for one in store.types_with_qos(tx, qos_id)] if only is None else [only]
-        return _applied(tx, deps, caller, change(tx, found), had)
+        changed = change(tx, found)
+        attached = store.attached_of_types(tx, had) if "throttles" in deps.powers else []
+        queued = [store.queue_limits(tx, volume, deps.clock(), caller.request_id) for volume in attached]
+        return changed, next(iter(queued), None)
 
     await accept(deps, caller, QosSpecs, accept_change)
-
-
-def _applied(
-    tx: Tx, deps: Deps, caller: Caller, now_is: QosSpecs, type_ids: list[str]
-) -> tuple[QosSpecs, Operation | None]:
-    attached = store.attached_of_types(tx, type_ids)
-    if not attached or "throttles" not in deps.powers:
-        return now_is, None
-    new = NewOperation(
-        kind="limit_volumes",
-        project_id=caller.project_id,
-        resource_kind="qos_specs",
-        resource_id=now_is.id,
-        input={"limits": {volume.id: limits_of(now_is, volume.size_gib) for volume in attached}},
-        # A volume that is being connected has been told its limits already: with the claim, one or the other waits.
-        claims=tuple(("volume", volume.id) for volume in attached),
-        request_id=caller.request_id,
-    )
-    return now_is, insert_operation(tx, new, deps.clock(), deps.bell.lease())

@@ -41,9 +41,11 @@ class Lease(NamedTuple):
     until: datetime
 
 
-def insert_operation(tx: Tx, new: NewOperation, now: datetime, lease: Lease | None) -> Operation:
-    """Add an operation, at once under `lease` if a runner of this process has room for it. Raises Conflict while
-    another operation has a claim on the same resource."""
+def insert_operation(
+    tx: Tx, new: NewOperation, now: datetime, lease: Lease | None, *, run_after: datetime | None = None
+) -> Operation:
+    """Add an operation, at once under `lease` if a runner of this process has room for it; without a lease it may have
+    a time before which it does not run. Raises Conflict while another operation has a claim on the same resource."""
     values: dict[str, Any] = {
         "id": new_uuid(),
         "kind": new.kind,
@@ -53,7 +55,7 @@ def insert_operation(tx: Tx, new: NewOperation, now: datetime, lease: Lease | No
         "state": "running" if lease else "queued",
         "step": 0,
         "attempts": 0,
-        "run_after": now,
+        "run_after": now if run_after is None else run_after,
         "lease_owner": lease.owner if lease else None,
         "lease_until": lease.until if lease else None,
         "fence": 1 if lease else 0,

@@ -1,16 +1,18 @@
 """QoS specs in the database."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from openevs.domain.errors import Conflict, NotFound
-from openevs.domain.model import Volume, VolumeType
-from openevs.domain.qos import QosSpecs
+from openevs.domain.model import Operation, Volume, VolumeType
+from openevs.domain.qos import QosSpecs, limits_of
 from openevs.store.database import Tx
 from openevs.store.listing import Page, list_page
+from openevs.store.operations import NewOperation, insert_operation
 from openevs.store.tables import attachment, volume, volume_type
 from openevs.store.tables import qos_specs as table
 
@@ -69,3 +71,17 @@ def attached_of_types(tx: Tx, type_ids: Sequence[str]) -> list[Volume]:
     attached = sa.select(attachment.c.volume_id)
     query = sa.select(*volume.c).where(volume.c.type_id.in_(type_ids), volume.c.id.in_(attached))
     return [Volume._make(row) for row in tx.execute(query.order_by(volume.c.id))]
+
+
+def queue_limits(
+    tx: Tx, volume: Volume, now: datetime, request_id: str | None, *, after: timedelta = timedelta(0)
+) -> Operation:
+    """Queue what gives an attached volume the limits that its type's specs now say, not before `after`. It claims
+    nothing: whoever works on the volume goes on, and this makes sure at its end that nothing has changed meanwhile
+    (`operations/limit_volumes.py`)."""
+    work = {
+        "limits": {volume.id: limits_of(qos_of_type(tx, volume.type_id), volume.size_gib)},
+        "after": after.total_seconds(),
+    }
+    new = NewOperation("limit_volumes", volume.project_id, "volume", volume.id, work, (), request_id)
+    return insert_operation(tx, new, now, None, run_after=now + after)
