@@ -460,3 +460,37 @@ def test_types_that_a_group_names_stay(tmp_path: Path) -> None:
             assert (await admin.call("DELETE", path)).status_code == 202
 
     grouped(tmp_path, work)
+
+
+def test_a_frozen_backend_takes_and_gives_nothing_of_groups_either(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client, made: dict[str, Any]) -> None:
+        admin, host = await operator(run), {"host": "openevs@layers"}
+        one = await group(client, made["id"], name="g")
+        volume = await client.volume(group_id=one["id"])
+        taken = await snapshot(client, one["id"])
+        assert (await admin.call("PUT", "/v3/{p}/os-services/freeze", host)).status_code == 200
+        new = {"group_snapshot": {"group_id": one["id"]}}
+        for reply in (
+            await client.call("POST", "/v3/{p}/group_snapshots", new),
+            await client.call("DELETE", f"/v3/{{p}}/group_snapshots/{taken['id']}"),
+        ):
+            assert fault(reply)[:2] == (400, "badRequest")
+            assert "frozen" in reply.text
+        # As a volume that is made of another one: accepted, and then there is no place for it.
+        for source in ({"source_group_id": one["id"]}, {"group_snapshot_id": taken["id"]}):
+            reply = await client.call("POST", "/v3/{p}/groups/action", {"create-from-src": source})
+            assert reply.status_code == 202, reply.text
+            copy = await client.until("group", reply.json()["group"]["id"], "error")
+            assert (await run.app.engine.list_objects()).volumes.keys() == {volume["id"]}
+            path = f"/v3/{{p}}/groups/{copy['id']}/action"
+            reply = await client.call("POST", path, {"delete": {"delete-volumes": True}})
+            assert (reply.status_code, "frozen" in reply.text) == (400, True)
+        assert (await admin.call("PUT", "/v3/{p}/os-services/thaw", host)).status_code == 200
+        assert (await client.call("DELETE", f"/v3/{{p}}/group_snapshots/{taken['id']}")).status_code == 202
+        assert (await client.call("POST", "/v3/{p}/group_snapshots", new)).status_code == 202
+        off = {**host, "binary": "cinder-volume"}
+        assert (await admin.call("PUT", "/v3/{p}/os-services/disable", off)).status_code == 200
+        reply = await client.call("POST", "/v3/{p}/groups/action", {"create-from-src": {"source_group_id": one["id"]}})
+        await client.until("group", reply.json()["group"]["id"], "error")
+
+    grouped(tmp_path, work)

@@ -18,7 +18,10 @@ from openevs.operations.kind import Facts, Step
 
 
 async def freeze_together(engine: Engine, operation: Operation, facts: Facts) -> Facts:
-    """Freeze all volumes at one instant, if that can be done or must be."""
+    """Freeze all volumes at one instant, if that can be done or must be. Not at all if there is no place for what is to
+    be made of them."""
+    if "refused" in operation.input:
+        raise Unsupported(operation.input["refused"])
     specs = _specs(operation)
     if not specs:
         return {"frozen": {}}

@@ -16,6 +16,7 @@ from openevs.domain.rules import check_text
 from openevs.service.deps import Deps, accept
 from openevs.service.groups import check_power
 from openevs.service.membership import STEADY
+from openevs.service.placing import switched_off
 from openevs.service.volumes import CLONEABLE, SOURCE_SNAPSHOTS, boot_facts
 from openevs.store.database import Tx
 from openevs.store.group_snapshots import find_group_snapshot, snapshots_of_group_snapshot
@@ -91,13 +92,15 @@ def _accept_copy(tx: Tx, deps: Deps, caller: Caller, new: NewCopy) -> tuple[Grou
             from_id = new_uuid()
             freeze.append([from_id, one.like.id])
         volumes.append({"volume_id": volume.id, "size_gib": volume.size_gib, "snapshot_id": from_id})
-    work = {
+    work: dict[str, Any] = {
         "consistent": is_consistent(kind.group_specs),
         "freeze": freeze,
         "name": "",
         "volumes": volumes,
         "objects": [*(each["volume_id"] for each in volumes), *(each[0] for each in freeze)],
     }
+    if (refused := _refused(tx, deps, sources)) is not None:
+        work["refused"] = refused
     operation = NewOperation(
         kind="create_group",
         project_id=group.project_id,
@@ -108,6 +111,13 @@ def _accept_copy(tx: Tx, deps: Deps, caller: Caller, new: NewCopy) -> tuple[Grou
         request_id=caller.request_id,
     )
     return group, insert_operation(tx, operation, now, deps.bell.lease())
+
+
+def _refused(tx: Tx, deps: Deps, sources: list[_Source]) -> str | None:
+    """Return why there is no place for the copies: each is where what it is made of is, which may take nothing new."""
+    here = {one.like.backend or deps.backends[0] for one in sources}
+    off = sorted(here & switched_off(tx, deps))
+    return f"No valid backend was found: {' and '.join(off)} is disabled or frozen by an operator." if off else None
 
 
 def _sources(tx: Tx, caller: Caller, new: NewCopy) -> tuple[Group, list[_Source]]:

@@ -17,6 +17,7 @@ from openevs.domain.rules import SNAPSHOTTABLE, check_text
 from openevs.service.deps import Deps, accept
 from openevs.service.groups import check_power
 from openevs.service.membership import STEADY
+from openevs.service.parts import check_thawed
 from openevs.service.queries import GROUP_SNAPSHOT_FILTERS, ListQuery, conditions
 from openevs.service.snapshots import NewSnapshot, add_snapshot
 from openevs.store import group_snapshots as store
@@ -27,7 +28,7 @@ from openevs.store.operations import NewOperation, insert_operation
 from openevs.store.snapshots import move_snapshot
 from openevs.store.tables import group_snapshot as table
 from openevs.store.tables import volume as volume_table
-from openevs.store.volumes import count_volumes, hold_volume
+from openevs.store.volumes import count_volumes, find_volume, hold_volume
 
 
 class NewGroupSnapshot(NamedTuple):
@@ -70,6 +71,7 @@ def _accept_group_snapshot(
     rows: list[Snapshot] = []
     for member in volumes_of_group(tx, group.id):
         volume = hold_volume(tx, member.id, SNAPSHOTTABLE["yes"], "snapshot")
+        check_thawed(tx, deps, volume)
         wanted = NewSnapshot(volume.id, new.name, new.description)
         rows.append(add_snapshot(tx, deps, owner, volume, wanted, now, made.id))
     if not rows:
@@ -113,6 +115,7 @@ def _accept_deletion(tx: Tx, deps: Deps, caller: Caller, group_snapshot_id: str)
     )
     rows = store.snapshots_of_group_snapshot(tx, found.id)
     for row in rows:
+        check_thawed(tx, deps, find_volume(tx, row.volume_id))
         move_snapshot(tx, row.id, SnapshotMoves.delete_with_group, now, also={"reason": None})
     ids = [row.id for row in rows]
     if count_volumes(tx, [volume_table.c.snapshot_id.in_(ids), volume_table.c.status == "creating"]):

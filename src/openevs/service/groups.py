@@ -15,6 +15,7 @@ from openevs.domain.model import Caller, Operation
 from openevs.domain.rules import check_text
 from openevs.service.deps import Deps, accept
 from openevs.service.membership import STEADY, check_leaving, check_member
+from openevs.service.parts import check_thawed
 from openevs.service.queries import GROUP_FILTERS, ListQuery, conditions
 from openevs.store import groups as store
 from openevs.store.attachments import attachments_of_one
@@ -186,6 +187,7 @@ def _accept_deletion(
     if volumes and not with_volumes:
         raise InUse("group", f"group {group_id} has {len(volumes)} volumes; remove them, or set delete-volumes.")
     for volume in volumes:
+        check_thawed(tx, deps, volume)
         if attachments_of_one(tx, volume.id):
             raise InUse("group", f"volume {volume.id} of group {group_id} is attached or connected; detach it first.")
         if count_snapshots_of(tx, volume.id):
