@@ -7,7 +7,7 @@ move that finds another status than the operation left is no error, and `facts` 
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import structlog
 
@@ -29,51 +29,47 @@ def end_volume(
     tx: Tx, volume_id: str, move: Move, now: datetime, facts: Values = _NONE, reason: str | None = None
 ) -> None:
     """Move a volume (with the reason, if it has failed), unless its status was set by hand. Raises NotFound."""
-    try:
-        move_volume(tx, volume_id, move, now, also={**facts, "reason": reason})
-    except WrongStatus as error:
-        log.warning("status_was_set_by_hand", volume_id=volume_id, found=error.found, action=move.action)
-        if facts:
-            update_volume(tx, volume_id, None, now, facts)
+    if not _moved(tx, move_volume, volume_id, move, now, {**facts, "reason": reason}) and facts:
+        update_volume(tx, volume_id, None, now, facts)
 
 
 def end_snapshot(
     tx: Tx, snapshot_id: str, move: Move, now: datetime, facts: Values = _NONE, reason: str | None = None
 ) -> None:
     """Move a snapshot (with the reason, if it has failed), unless its status was set by hand. Raises NotFound."""
-    try:
-        move_snapshot(tx, snapshot_id, move, now, also={**facts, "reason": reason})
-    except WrongStatus as error:
-        log.warning("status_was_set_by_hand", snapshot_id=snapshot_id, found=error.found, action=move.action)
-        if facts:
-            update_snapshot(tx, snapshot_id, None, now, facts)
+    if not _moved(tx, move_snapshot, snapshot_id, move, now, {**facts, "reason": reason}) and facts:
+        update_snapshot(tx, snapshot_id, None, now, facts)
 
 
 def end_backup(
     tx: Tx, backup_id: str, move: Move, now: datetime, facts: Values = _NONE, reason: str | None = None
 ) -> None:
     """Move a backup (with the reason, if it has failed), unless its status was set by hand. Raises NotFound."""
-    try:
-        move_backup(tx, backup_id, move, now, also={**facts, "fail_reason": reason})
-    except WrongStatus as error:
-        log.warning("status_was_set_by_hand", backup_id=backup_id, found=error.found, action=move.action)
-        if facts:
-            update_backup(tx, backup_id, None, now, facts)
+    if not _moved(tx, move_backup, backup_id, move, now, {**facts, "fail_reason": reason}) and facts:
+        update_backup(tx, backup_id, None, now, facts)
 
 
 def end_group(tx: Tx, group_id: str, move: Move, now: datetime, reason: str | None = None) -> None:
     """Move a group (with the reason, if it has failed), unless its status was set by hand. Raises NotFound."""
-    try:
-        move_group(tx, group_id, move, now, also={"reason": reason})
-    except WrongStatus as error:
-        log.warning("status_was_set_by_hand", group_id=group_id, found=error.found, action=move.action)
+    _moved(tx, move_group, group_id, move, now, {"reason": reason})
 
 
 def end_group_snapshot(tx: Tx, group_snapshot_id: str, move: Move, now: datetime, reason: str | None = None) -> None:
     """Move a group snapshot (with the reason, if it has failed), unless its status was set by hand. Raises NotFound."""
+    _moved(tx, move_group_snapshot, group_snapshot_id, move, now, {"reason": reason})
+
+
+class _MoveOne(Protocol):
+    """What moves one row of some kind."""
+
+    def __call__(self, tx: Tx, row_id: str, move: Move, now: datetime, /, *, also: Values) -> object: ...
+
+
+def _moved(tx: Tx, move_one: _MoveOne, row_id: str, move: Move, now: datetime, also: Values) -> bool:
+    """Move a row, and say whether that was so. Raises NotFound."""
     try:
-        move_group_snapshot(tx, group_snapshot_id, move, now, also={"reason": reason})
+        move_one(tx, row_id, move, now, also=also)
     except WrongStatus as error:
-        log.warning(
-            "status_was_set_by_hand", group_snapshot_id=group_snapshot_id, found=error.found, action=move.action
-        )
+        log.warning("status_was_set_by_hand", kind=error.kind, id=row_id, found=error.found, action=move.action)
+        return False
+    return True
