@@ -1,6 +1,7 @@
 """The application against its ideal, and a proof that the comparison can fail.
 
-OPENEVS_MODEL=deep walks longer and makes a failing example smaller; without it a walk is as long as `make test` allows.
+OPENEVS_MODEL=deep walks longer, OPENEVS_MODEL_EXAMPLES times, and makes a failing example smaller; without it a walk is
+as long as `make test` allows.
 """
 
 import os
@@ -27,7 +28,9 @@ _ALWAYS: dict[str, Any] = {
 }
 PROFILES = {
     "ci": settings(max_examples=20, stateful_step_count=25, phases=[Phase.generate], **_ALWAYS),
-    "deep": settings(max_examples=1500, stateful_step_count=60, **_ALWAYS),
+    "deep": settings(
+        max_examples=int(os.environ.get("OPENEVS_MODEL_EXAMPLES", "1500")), stateful_step_count=60, **_ALWAYS
+    ),
 }
 PLANTED = settings(
     max_examples=200,
