@@ -1,12 +1,13 @@
-"""A client that writes to an attached volume: numbered records into random slots, with a flush every few.
+"""Clients that write to an attached volume: numbered records into random slots, with a flush every few.
 
-It connects again to the same URI whenever it is cut off, as a machine would, and goes on.
+Each has slots of its own. It connects again to the same URI whenever it is cut off, as a machine would, and goes on.
 """
 
 import asyncio
 import contextlib
 import random
 import time
+from collections.abc import Sequence
 from typing import Final
 
 from openevs.engine.nbd import NbdClient
@@ -14,6 +15,8 @@ from tests.kill.journal import RECORD_BYTES, SLOTS, Numbers, Vol, number_in, off
 
 _RECONNECT_SECONDS: Final = 0.02
 _REQUEST_SECONDS: Final = 20.0
+_CLIENTS: Final = 2
+"""Clients of one volume at the same time."""
 
 
 class Stuck(Exception):
@@ -21,7 +24,7 @@ class Stuck(Exception):
 
 
 class Writer:
-    """Writes to one volume until it is told to stop."""
+    """Writes to one volume, over several connections, until it is told to stop."""
 
     def __init__(self, volume: Vol, numbers: Numbers, rng: random.Random, *, acknowledged_is_safe: bool) -> None:
         self.volume = volume
@@ -32,28 +35,28 @@ class Writer:
         self._safe = acknowledged_is_safe
         """Nobody kills daemons: what was acknowledged stays, flushed or not."""
         self._stopping = False
-        self._task = asyncio.create_task(self._run())
+        self._tasks = [asyncio.create_task(self._run(range(first, SLOTS, _CLIENTS))) for first in range(_CLIENTS)]
 
     async def stop(self) -> None:
-        """End the request that is under way, flush, and close."""
+        """End the requests that are under way, flush, and close."""
         self._stopping = True
-        await self._task
+        await asyncio.gather(*self._tasks)
 
-    async def _run(self) -> None:
+    async def _run(self, slots: Sequence[int]) -> None:
         while not self._stopping:
             # A write that was cut off may have been done, and is not done later: what is unflushed stays uncertain.
             with contextlib.suppress(OSError, TimeoutError):
                 async with asyncio.timeout(_REQUEST_SECONDS):
                     client = await NbdClient.connect(str(self.volume.uri))
                 async with client:
-                    await self._write(client)
+                    await self._write(client, slots)
             if not self._stopping:
                 await asyncio.sleep(_RECONNECT_SECONDS)
 
-    async def _write(self, client: NbdClient) -> None:
+    async def _write(self, client: NbdClient, slots: Sequence[int]) -> None:
         unflushed: dict[int, int] = {}
         while not self._stopping:
-            slot, number = self._rng.randrange(SLOTS), self._numbers.take()
+            slot, number = self._rng.choice(slots), self._numbers.take()
             data = record(number, slot)
             self.volume.begin(slot, number)
             async with asyncio.timeout(_REQUEST_SECONDS):
@@ -64,7 +67,7 @@ class Writer:
                 self.volume.settled(slot, number, self._numbers.newest)
             if self._rng.random() < 0.25:
                 await self._flush(client, unflushed)
-            await asyncio.sleep(self._rng.uniform(0, 0.03))
+            await asyncio.sleep(self._rng.uniform(0, 0.03 * _CLIENTS))
         await self._flush(client, unflushed)
 
     async def _flush(self, client: NbdClient, unflushed: dict[int, int]) -> None:
