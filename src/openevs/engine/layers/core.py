@@ -25,7 +25,7 @@ from openevs.domain.ids import SnapshotId, VolumeId
 from openevs.engine.errors import Mismatch, OutcomeUnknown
 from openevs.engine.layers import graph, manifest
 from openevs.engine.layers.daemon import Daemon, RunFiles
-from openevs.engine.layers.exports import node_options
+from openevs.engine.layers.exports import file_options, node_options
 from openevs.engine.layers.graph import LayerId
 from openevs.engine.layers.host import Host
 from openevs.engine.layers.locks import SharedLock
@@ -140,20 +140,24 @@ class Core:
         """Return the layers from `top` down. Raises MissingLayerError."""
         return graph.chain(self.parents, top)
 
-    def node(self, layer: LayerId, *, writable: bool, backing: LayerId | None, locks: bool = True) -> dict[str, Any]:
-        """Return how the layer is opened in a daemon; without `locks` also while another process writes it."""
+    def file_node(self, layer: LayerId, **options: object) -> dict[str, Any]:
+        """Return how the layer's file is opened in a daemon."""
         path = self.pool.layer_path(layer)
-        options = node_options(layer, path, self.settings, direct=self.direct, writable=writable, backing=backing)
-        if not locks:  # `force-share` is not enough: a merge keeps even those out
-            options["file"]["locking"] = "off"
-        return options
+        return file_options(layer, path, self.settings, direct=self.direct, options=options)
+
+    def node(self, layer: LayerId, *, writable: bool, backing: LayerId | None) -> dict[str, Any]:
+        """Return how the layer is opened in a daemon that has its file open."""
+        return node_options(layer, self.settings, writable=writable, backing=backing)
 
     def chain_words(self, chain: Sequence[LayerId], *, writable: bool = False, locks: bool = True) -> list[str]:
-        """Return a daemon's arguments that open a whole chain from the lowest layer up, the topmost to be written."""
+        """Return a daemon's arguments that open a whole chain from the lowest layer up, the topmost to be written;
+        without `locks` also while another process writes it: `force-share` is not enough, a merge keeps even those out.
+        """
         words = []
+        options = {} if locks else {"locking": "off"}
         for layer, below in reversed(list(zip(chain, (*chain[1:], None), strict=True))):
-            on_top = writable and layer == chain[0]
-            words += ["--blockdev", json.dumps(self.node(layer, writable=on_top, backing=below, locks=locks))]
+            node = self.node(layer, writable=writable and layer == chain[0], backing=below)
+            words += ["--blockdev", json.dumps(node | {"file": self.file_node(layer, **options)})]
         return words
 
     def reread_parents(self, layers: Iterable[LayerId]) -> None:

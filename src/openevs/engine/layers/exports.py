@@ -6,7 +6,7 @@ import os
 import secrets
 import socket
 from base64 import urlsafe_b64encode
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -26,6 +26,11 @@ _PSK_BYTES: Final = 32
 def node_name(layer: LayerId) -> str:
     """Return the layer's name within a daemon: 48 of its random bits, for QEMU takes its time with each character."""
     return "l" + urlsafe_b64encode(bytes.fromhex(layer.replace("-", "")[:12])).decode()
+
+
+def file_name(node: str) -> str:
+    """Return the name of the file under a layer's node."""
+    return "f" + node[1:]
 
 
 def export_id(volume_id: VolumeId) -> str:
@@ -56,14 +61,26 @@ def qemu_limits(limits: Limits) -> dict[str, int]:
     }  # fmt: skip
 
 
-def node_options(
-    layer: LayerId, path: Path, settings: LayersSettings, *, direct: bool, writable: bool, backing: LayerId | None
+def file_options(
+    layer: LayerId, path: Path, settings: LayersSettings, *, direct: bool, options: Mapping[str, object]
 ) -> dict[str, Any]:
-    """Return the `blockdev-add` options that open the layer; without `backing` the chain below is left closed.
+    """Return the `blockdev-add` options that open the layer's file, for writes too: it has a name of its own so that it
+    stays as it is when the layer is frozen. Else QEMU opens it anew, while clients wait.
 
     The file's name is without its folder, in which the daemon runs: then it is the name in the header of the layer
     above. Were it another, QEMU would describe each layer by a text that holds the whole chain below, and a chain of
     257 took half a minute to open."""
+    return {
+        "driver": "file", "node-name": file_name(node_name(layer)), "filename": path.name, "aio": settings.aio,
+        "discard": "unmap", "cache": {"direct": direct}, **options,
+    }  # fmt: skip
+
+
+def node_options(
+    layer: LayerId, settings: LayersSettings, *, writable: bool, backing: LayerId | None
+) -> dict[str, Any]:
+    """Return the `blockdev-add` options that open the layer on its open file; without `backing` the chain below is left
+    closed."""
     return {
         "driver": "qcow2",
         "node-name": node_name(layer),
@@ -73,13 +90,7 @@ def node_options(
         "l2-cache-entry-size": 4096,
         "cache-clean-interval": settings.cache_clean_seconds,
         "backing": node_name(backing) if backing else None,
-        "file": {
-            "driver": "file",
-            "filename": path.name,
-            "aio": settings.aio,
-            "discard": "unmap",
-            "cache": {"direct": direct},
-        },
+        "file": file_name(node_name(layer)),
     }
 
 

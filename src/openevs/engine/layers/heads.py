@@ -57,7 +57,7 @@ class Heads:
     async def drop_spare(self, volume: Volume, daemon: Daemon) -> None:
         """Forget the prepared head: the volume's size has changed."""
         if volume.spare is not None:
-            await daemon.execute("blockdev-del", {"node-name": node_name(volume.spare)})
+            await self._inside.drop_node(daemon, node_name(volume.spare))
             await self.drop_spare_file(volume)
 
     async def drop_spare_file(self, volume: Volume) -> None:

@@ -17,6 +17,7 @@ from openevs.engine.layers.daemon import Daemon
 from openevs.engine.layers.exports import (
     export_id,
     export_options,
+    file_name,
     filter_name,
     limits_id,
     node_name,
@@ -109,9 +110,19 @@ class Inside:
     async def add_node(self, daemon: Daemon, layer: LayerId, *, writable: bool, backing: LayerId | None = None) -> None:
         """Open one layer."""
         try:
-            await daemon.execute("blockdev-add", self._core.node(layer, writable=writable, backing=backing))
+            await daemon.execute("blockdev-add", self._core.file_node(layer))
+            try:
+                await daemon.execute("blockdev-add", self._core.node(layer, writable=writable, backing=backing))
+            except EngineError:
+                await self._drop(daemon, file_name(node_name(layer)))
+                raise
         except Broken as error:
             raise Broken(f"layer {self._core.pool.layer_path(layer).name}: {error.reason}") from error
+
+    async def drop_node(self, daemon: Daemon, node: str) -> None:
+        """Close one layer, or what is left of it. Raises Transient if something uses it."""
+        await daemon.execute("blockdev-del", {"node-name": node})
+        await self._drop(daemon, file_name(node))
 
     async def open_if_closed(self, daemon: Daemon, layers: Iterable[LayerId]) -> None:
         """Open those of the layers that are not, each in no chain."""
@@ -130,15 +141,19 @@ class Inside:
                 wanted |= {node_name(layer) for layer in self._core.chain(volume.manifest.head)}
             if volume.spare:
                 wanted.add(node_name(volume.spare))
-        left = [name for name in await self._nodes(host.daemon) if name.startswith("l") and name not in wanted]
+        there = await self._nodes(host.daemon)
+        left = [name for name in there if name.startswith("l") and name not in wanted]
         while left:
             before = len(left)
             for name in reversed(left):  # opened from the lowest up
                 with contextlib.suppress(EngineError):
-                    await host.daemon.execute("blockdev-del", {"node-name": name})
+                    await self.drop_node(host.daemon, name)
                     left.remove(name)
             if len(left) == before:
                 return
+        for name in there:  # of a layer that was not opened, or was closed, to the end
+            if name.startswith("f") and "l" + name[1:] not in there:
+                await self._drop(host.daemon, name)
 
     async def _filter(self, volume: Volume, daemon: Daemon) -> None:
         made = volume.manifest
@@ -157,6 +172,10 @@ class Inside:
                     await asyncio.sleep(_POLL_SECONDS)
         except TimeoutError:
             raise Transient("the storage daemon has not ended a volume's last request yet") from None
+
+    async def _drop(self, daemon: Daemon, file: str) -> None:
+        with contextlib.suppress(Transient):  # it is not there
+            await daemon.execute("blockdev-del", {"node-name": file})
 
     async def _nodes(self, daemon: Daemon) -> list[str]:
         return [str(node["node-name"]) for node in await daemon.execute("query-named-block-nodes", {"flat": True})]

@@ -223,7 +223,7 @@ class Merger:
             self._noted.pop(merge.upper, None)
             raise from_qemu(job["error"])
         await asyncio.to_thread(core.reread_parents, core.chain(volume.manifest.head))
-        await daemon.execute("blockdev-del", {"node-name": node_name(merge.upper)})
+        await self.serving.inside.drop_node(daemon, node_name(merge.upper))
         await self._move_noted()
 
     async def _cancel_job(self, daemon: Daemon, job_id: str) -> None:
