@@ -120,6 +120,11 @@ def test_a_private_type_is_for_those_who_have_access(tmp_path: Path) -> None:
         names = {one["name"] for one in (await client.get(TYPES))["volume_types"]}
         assert "ours" in names
         assert "ours" not in {one["name"] for one in (await other.get(TYPES))["volume_types"]}
+        assert (await refused(other, "GET", f"{TYPES}?marker={made['id']}"))[0] == 404
+        for somebody, shown in ((client, True), (other, False), (admin, True)):
+            for what in ("", "/defaults"):
+                quotas = (await somebody.get(f"/v3/{{p}}/os-quota-sets/{somebody.project_id}{what}"))["quota_set"]
+                assert ("volumes_ours" in quotas) is shown
         for word in ("None", "true", "false"):  # which a member's client sends, and cannot choose by
             assert {one["name"] for one in (await client.get(f"{TYPES}?is_public={word}"))["volume_types"]} == names
         (private,) = (await admin.get(TYPES + "?is_public=false"))["volume_types"]

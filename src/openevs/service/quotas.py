@@ -24,31 +24,32 @@ class Quota(NamedTuple):
     in_use: int
 
 
-def _names(tx: Tx) -> list[str]:
-    """Return every resource that has a quota: in total, and of each type of volume."""
-    of_types = [f"{name}_{volume_type.name}" for volume_type in list_types(tx) for name in COUNTED]
+def _names(tx: Tx, scope: str | None = None) -> list[str]:
+    """Return every resource that has a quota: in total, and of each type of volume; with a project as `scope`, of those
+    that it may use: the others do not exist for it, nor do their names."""
+    of_types = [f"{name}_{volume_type.name}" for volume_type in list_types(tx, scope) for name in COUNTED]
     return [*COUNTED, *STATED, *of_types]
 
 
-def _quotas(tx: Tx, limits: Mapping[str, int], usage: Mapping[str, int]) -> dict[str, Quota]:
-    return {name: Quota(limits.get(name, UNLIMITED), usage.get(name, 0)) for name in _names(tx)}
+def _quotas(tx: Tx, caller: Caller, limits: Mapping[str, int], usage: Mapping[str, int]) -> dict[str, Quota]:
+    return {name: Quota(limits.get(name, UNLIMITED), usage.get(name, 0)) for name in _names(tx, caller.scope)}
 
 
-async def get_quotas(deps: Deps, project_id: str) -> dict[str, Quota]:
+async def get_quotas(deps: Deps, caller: Caller, project_id: str) -> dict[str, Quota]:
     """Return the quotas of a project."""
 
     def read_quotas(tx: Tx) -> dict[str, Quota]:
         limits = {**deps.quota_defaults, **store.limits_of(tx, project_id)}
-        return _quotas(tx, limits, store.usage_of(tx, project_id))
+        return _quotas(tx, caller, limits, store.usage_of(tx, project_id))
 
     return await deps.db.read(read_quotas)
 
 
-async def class_quotas(deps: Deps, name: str = DEFAULT) -> dict[str, Quota]:
+async def class_quotas(deps: Deps, caller: Caller, name: str = DEFAULT) -> dict[str, Quota]:
     """Return the quotas of a class of projects: the default one is that of every project for which none were set."""
 
     def read_class(tx: Tx) -> dict[str, Quota]:
-        return _quotas(tx, {**deps.quota_defaults, **store.limits_of_class(tx, name)}, {})
+        return _quotas(tx, caller, {**deps.quota_defaults, **store.limits_of_class(tx, name)}, {})
 
     return await deps.db.read(read_class)
 
@@ -67,10 +68,10 @@ async def set_quotas(
         store.set_limits(tx, project_id, limits)
 
     await deps.db.write(set_limits)
-    return await get_quotas(deps, project_id)
+    return await get_quotas(deps, caller, project_id)
 
 
-async def set_class_quotas(deps: Deps, name: str, limits: Mapping[str, int]) -> dict[str, Quota]:
+async def set_class_quotas(deps: Deps, caller: Caller, name: str, limits: Mapping[str, int]) -> dict[str, Quota]:
     """Set limits of a class of projects (administrators). Raises InvalidInput."""
     if not 1 <= len(name) <= CLASS_NAME_MAX:
         raise InvalidInput("class", f"its name must have 1 to {CLASS_NAME_MAX} characters.")
@@ -80,7 +81,7 @@ async def set_class_quotas(deps: Deps, name: str, limits: Mapping[str, int]) -> 
         store.set_limits(tx, store.class_key(name), limits)
 
     await deps.db.write(set_limits)
-    return await class_quotas(deps, name)
+    return await class_quotas(deps, caller, name)
 
 
 def _check_limits(tx: Tx, limits: Mapping[str, int]) -> None:

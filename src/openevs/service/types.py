@@ -57,10 +57,9 @@ async def list_types(deps: Deps, caller: Caller, query: ListQuery) -> list[Volum
     public = filters.pop("is_public", True)
     if not caller.is_admin:
         public = True
-    where: list[Condition] = [sa.true()]
-    if public:
-        where.append(store.usable_by(caller.project_id))
-    elif public is False:
+    # The first condition is the one that a marker must fulfil, too.
+    where: list[Condition] = [store.usable_by(caller.project_id) if public else sa.true()]
+    if public is False:
         where.append(sa.not_(table.c.is_public))
     specs = filters.pop("extra_specs", {})
     if not caller.is_admin and not specs.keys() <= VISIBLE_SPECS:

@@ -63,9 +63,10 @@ def usable_by(project_id: str) -> Condition:
     return sa.or_(table.c.is_public, table.c.id.in_(granted))
 
 
-def list_types(tx: Tx) -> list[VolumeType]:
-    """Return every type, by name."""
-    return [VolumeType._make(row) for row in tx.execute(sa.select(*table.c).order_by(table.c.name))]
+def list_types(tx: Tx, project_id: str | None = None) -> list[VolumeType]:
+    """Return every type, by name; with a project, those that it may use."""
+    where = sa.true() if project_id is None else usable_by(project_id)
+    return [VolumeType._make(row) for row in tx.execute(sa.select(*table.c).where(where).order_by(table.c.name))]
 
 
 def page_of_types(tx: Tx, where: Sequence[Condition], page: Page) -> list[VolumeType]:

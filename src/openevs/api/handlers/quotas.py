@@ -22,14 +22,14 @@ async def get_quota_set(call: Call) -> Reply:
     """Show a project's quotas, with what is used of them if `usage` asks for it."""
     target = _target(call)
     usage = flag("usage", call.query.get("usage", "false"))
-    quotas = await service.get_quotas(call.deps, target)
+    quotas = await service.get_quotas(call.deps, call.caller, target)
     return Reply({"quota_set": {"id": target, **(_used(quotas) if usage else _limits(quotas))}})
 
 
 async def get_default_quotas(call: Call) -> Reply:
     """Show the quotas of a project for which none were set."""
     target = _target(call)
-    return Reply({"quota_set": {"id": target, **_limits(await service.class_quotas(call.deps))}})
+    return Reply({"quota_set": {"id": target, **_limits(await service.class_quotas(call.deps, call.caller))}})
 
 
 async def put_quota_set(call: Call) -> Reply:
@@ -48,13 +48,13 @@ async def delete_quota_set(call: Call) -> Reply:
 async def get_quota_class(call: Call) -> Reply:
     """Show the quotas of a class of projects."""
     name = call.path["class_name"]
-    return Reply({"quota_class_set": {"id": name, **_limits(await service.class_quotas(call.deps, name))}})
+    return Reply({"quota_class_set": {"id": name, **_limits(await service.class_quotas(call.deps, call.caller, name))}})
 
 
 async def put_quota_class(call: Call) -> Reply:
     """Set quotas of a class; the default class is that of every project for which none were set."""
     limits, _ = _wanted(call, "quota_class_set")
-    quotas = await service.set_class_quotas(call.deps, call.path["class_name"], limits)
+    quotas = await service.set_class_quotas(call.deps, call.caller, call.path["class_name"], limits)
     return Reply({"quota_class_set": _limits(quotas)})
 
 
@@ -63,7 +63,7 @@ async def get_limits(call: Call) -> Reply:
     target: str = call.caller.project_id
     if call.at_least(_LIMITS_OF_OTHERS_SINCE) and call.caller.is_admin:
         target = call.query.get("project_id", target)
-    quotas = await service.get_quotas(call.deps, target)
+    quotas = await service.get_quotas(call.deps, call.caller, target)
     absolute: dict[str, int] = {}
     for quota, most, used in ABSOLUTE:
         absolute[most] = quotas[quota].limit
