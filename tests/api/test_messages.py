@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from openevs.compose import utc_now
+from openevs.domain.message import FAILURES
 from openevs.engine.errors import Broken, NoSpace
+from openevs.operations.catalog import KINDS
 from openevs.testing.application import Client, Running, running
 from openevs.testing.exporting import ExportingMemoryEngine, ExportingMemoryStorage
 from openevs.testing.faulty import Faults, faulty
@@ -159,3 +161,8 @@ def test_messages_are_forgotten_when_their_time_is_over(tmp_path: Path) -> None:
         assert await messages(fresh) == []
 
     at_work(tmp_path, work, clock)
+
+
+def test_every_kind_of_work_has_words_for_its_failure() -> None:
+    # A look at storage is part of a request, which says itself that it failed.
+    assert KINDS.keys() - FAILURES.keys() == {"look_for_strays"}

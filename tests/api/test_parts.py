@@ -83,6 +83,37 @@ def test_services_are_listed_switched_off_and_on(tmp_path: Path) -> None:
     at_work(tmp_path, work)
 
 
+def test_a_frozen_backend_keeps_what_groups_have(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client, admin: Client) -> None:
+        kind = (await admin.call("POST", "/v3/{p}/group_types", {"group_type": {"name": "kind"}})).json()
+        layers = (await client.get("/v3/{p}/types/default"))["volume_type"]["id"]
+        new = {"group": {"group_type": kind["group_type"]["id"], "volume_types": [layers]}}
+        group = (await client.call("POST", "/v3/{p}/groups", new)).json()["group"]["id"]
+        await client.volume(group_id=group)
+        taking = {"group_snapshot": {"group_id": group}}
+        taken = (await client.call("POST", "/v3/{p}/group_snapshots", taking)).json()["group_snapshot"]["id"]
+        await client.until("group_snapshot", taken, "available")
+        deleting = {"delete": {"delete-volumes": True}}
+
+        async def refused(method: str, path: str, body: Any = None) -> None:
+            reply = await client.call(method, f"/v3/{{p}}/{path}", body)
+            assert fault(reply) == (400, "badRequest")
+            assert "frozen" in reply.text
+
+        await put(admin, "freeze", host="openevs@layers")
+        await refused("POST", "group_snapshots", taking)
+        await refused("DELETE", f"group_snapshots/{taken}")
+        await put(admin, "thaw", host="openevs@layers")
+        assert (await client.call("DELETE", f"/v3/{{p}}/group_snapshots/{taken}")).status_code == 202
+        await client.until("group_snapshot", taken, "gone")
+        await put(admin, "freeze", host="openevs@layers")
+        await refused("POST", f"groups/{group}/action", deleting)
+        await put(admin, "thaw", host="openevs@layers")
+        assert (await client.call("POST", f"/v3/{{p}}/groups/{group}/action", deleting)).status_code == 202
+
+    at_work(tmp_path, work)
+
+
 def test_freezing_failing_over_and_the_log(tmp_path: Path) -> None:
     async def work(run: Running, client: Client, admin: Client) -> None:
         volume = await client.volume()

@@ -71,6 +71,7 @@ FAILURES: Final[Mapping[str, Failure]] = {
     "delete_group_snapshot": Failure("106", "106", "the group snapshot could not be deleted"),
     "create_backup": Failure("013", "020", "the backup could not be created"),
     "delete_backup": Failure("014", "025", "the backup could not be deleted"),
+    "import_backup": Failure("108", "108", "the backup could not be imported"),
     "restore_backup": Failure("015", "026", "the backup could not be restored"),
 }
 """Kind of operation → how its failure is told."""
