@@ -211,6 +211,7 @@ def test_what_is_refused_of_attachments(tmp_path: Path) -> None:
             ({"volume_uuid": volume_id, "connector": {"mode": "w"}}, "connector.mode"),
             ({"volume_uuid": volume_id, "connector": {"transport": "iscsi"}}, "connector.transport"),
             ({"volume_uuid": volume_id, "connector": {"host": 1}}, "connector.host"),
+            ({"volume_uuid": volume_id, "connector": {"host": "one", "more": "x" * 65_536}}, "connector"),
             ({"volume_uuid": volume_id, "colour": "red"}, "attachment"),
         ):
             status, name, message = fault(await client.call("POST", "/v3/{p}/attachments", {"attachment": body}))

@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any, Final, NamedTuple, TypeVar
 
+import msgspec
+
 from openevs.domain.errors import Conflict, InvalidInput, NotSupported, WrongStatus
 from openevs.domain.ids import AttachmentId, new_uuid
 from openevs.domain.lifecycle import AttachmentMoves, Move, VolumeMoves, rest
@@ -26,6 +28,8 @@ from openevs.store.volumes import find_volume, move_volume
 
 TRANSPORTS: Final = ("unix", "tcp")
 MODES: Final = ("rw", "ro")
+CONNECTOR_MAX_BYTES: Final = 65_536
+"""It is kept with the attachment, and read with every list of them; what there is to say of a host takes a few kB."""
 TAKING_TURNS: Final = frozenset({"connect_volume", "disconnect_volume"})
 R = TypeVar("R")
 
@@ -58,6 +62,9 @@ class Pending(NamedTuple):
 
 def read_connector(connector: Mapping[str, Any]) -> Wish:
     """Return what a connector asks for. Raises InvalidInput naming the key."""
+    size = len(msgspec.json.encode(connector))
+    if size > CONNECTOR_MAX_BYTES:
+        raise InvalidInput("connector", f"it has {size} bytes as JSON, but may have at most {CONNECTOR_MAX_BYTES}.")
     transport = connector.get("nbd_transport", connector.get("transport"))
     if transport is not None and transport not in TRANSPORTS:
         raise InvalidInput("connector.transport", f"{transport!r} is none of {', '.join(TRANSPORTS)}.")
