@@ -162,6 +162,7 @@ def test_an_attachment_from_reservation_to_deletion(tmp_path: Path) -> None:
             status, name, message = fault(await client.call("PUT", one, {"attachment": {"connector": other}}))
             assert (status, name) == (409, "conflictingRequest")
             assert word in message
+        assert fault(await client.call("PUT", one, {"attachment": {"connector": {}}}))[:2] == (400, "badRequest")
 
         for _ in "12":
             assert (await client.call("POST", one + "/action", {"os-complete": {}})).status_code == 204

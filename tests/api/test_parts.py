@@ -208,6 +208,9 @@ def test_clusters_and_workers(tmp_path: Path) -> None:
         for action in ("enable", "disable"):
             reply = await admin.call("PUT", f"/v3/{{p}}/clusters/{action}", {"name": "one"})
             assert fault(reply) == (404, "itemNotFound")
+            assert (await admin.call("PUT", f"/v3/{{p}}/clusters/{action}", {"name": ""})).status_code == 400
+        for wrong in ({"is_up": "x"}, {"disabled": "x"}, {"service_id": "x"}):
+            assert fault(await admin.call("POST", "/v3/{p}/workers/cleanup", wrong)) == (400, "badRequest")
         cleaned = await admin.call("POST", "/v3/{p}/workers/cleanup", {"binary": "cinder-volume"})
         assert (cleaned.status_code, cleaned.json()) == (202, {"cleaning": [], "unavailable": []})
         for wrong in ({"resource_id": client.project_id}, {"resource_type": "Rack"}, {"binary": "cinder-backup"}):

@@ -85,7 +85,7 @@ SETS: list[tuple[Any, int, str]] = [
     ({"quota_set": {"volumes": 0, "skip_validation": False}}, 400, "volumes"),
     ({"quota_set": {"volumes": 0}}, 200, ""),
     ({"quota_set": {"volumes": -1}}, 200, ""),
-    ({"quota_set": {}}, 200, ""),
+    ({"quota_set": {}}, 400, "quota_set"),
 ]
 
 

@@ -113,6 +113,13 @@ def test_a_private_type_is_for_those_who_have_access(tmp_path: Path) -> None:
         grant = {"project": client.project_id}
         await ok(admin, "POST", f"{path}/action", {"addProjectAccess": grant}, 202)
         assert (await refused(admin, "POST", f"{path}/action", {"addProjectAccess": grant}))[0] == 409
+        for project in ("", "p" * 256):
+            nobody = {"addProjectAccess": {"project": project}}
+            assert (await refused(admin, "POST", f"{path}/action", nobody))[0] == 400
+        public = f"{TYPES}/{(await ok(admin, 'GET', f'{TYPES}/default'))['volume_type']['id']}/action"
+        for action in ("addProjectAccess", "removeProjectAccess"):
+            status, text = await refused(admin, "POST", public, {action: grant})
+            assert (status, "is public" in text) == (400, True)
         listed = (await ok(admin, "GET", access))["volume_type_access"]
         assert listed == [{"volume_type_id": made["id"], "project_id": client.project_id}]
         assert (await client.volume(1, volume_type="ours"))["volume_type"] == "ours"
@@ -209,7 +216,7 @@ def test_an_encrypted_type_is_a_note_and_makes_no_plain_volume(tmp_path: Path) -
         given = {"provider": "luks", "control_location": "front-end", "cipher": "aes-xts-plain64", "key_size": "256"}
         noted = (await ok(admin, "POST", path, {"encryption": given}))["encryption"]
         assert (noted["key_size"], noted["volume_type_id"]) == (256, made["id"])
-        assert (await refused(admin, "POST", path, {"encryption": given}))[0] == 409
+        assert (await refused(admin, "POST", path, {"encryption": given}))[0] == 400
         body = {"volume": {"size": 1, "volume_type": "sealed"}}
         status, text = await refused(client, "POST", "/v3/{p}/volumes", body)
         assert (status, "does not do" in text) == (400, True)
@@ -276,7 +283,7 @@ def test_qos_specs_and_who_has_them(tmp_path: Path) -> None:
         assert (await ok(admin, "GET", QOS))["qos_specs"] == [made]
         assert await ok(admin, "PUT", one, {"qos_specs": {"x": "1"}}) == {"qos_specs": {"x": "1"}}
         await ok(admin, "PUT", f"{one}/delete_keys", {"keys": ["x"]}, 202)
-        assert (await refused(admin, "PUT", f"{one}/delete_keys", {"keys": ["x"]}))[0] == 400
+        assert (await refused(admin, "PUT", f"{one}/delete_keys", {"keys": ["x"]}))[0] == 404
         assert (await refused(admin, "PUT", one, {"qos_specs": {"total_iops_sec": "many"}}))[0] == 400
         assert (await refused(admin, "POST", QOS, {"qos_specs": given}))[0] == 409
         assert (await refused(admin, "POST", QOS, {"qos_specs": {"name": "a", "consumer": "me"}}))[0] == 400
@@ -398,7 +405,8 @@ def test_a_volume_is_retyped_with_its_quota(tmp_path: Path) -> None:
         usage = (await admin.get(quotas + "?usage=true"))["quota_set"]
         assert [usage[f"volumes_{name}"]["in_use"] for name in ("SSD", "layers")] == [1, 0]
         assert [usage[f"snapshots_{name}"]["in_use"] for name in ("SSD", "layers")] == [0, 1]
-        for body in ({"new_type": "SSD"}, {"new_type": "none"}, {"new_type": "SAS", "migration_policy": "x"}, {}):
+        for body in ({"new_type": "SSD"}, {"new_type": "SAS", "migration_policy": "x"}, {}):
             assert (await refused(client, "POST", action, {"os-retype": body}))[0] == 400
+        assert (await refused(client, "POST", action, {"os-retype": {"new_type": "none"}}))[0] == 404
 
     at_work(tmp_path, work)

@@ -158,6 +158,9 @@ REFUSED_CREATES: list[tuple[dict[str, Any], str]] = [
     ({"size": 1, "image_id": GONE}, "image_id"),
     ({"size": 1, "backup_id": GONE}, "backup_id"),
     ({"size": 1, "source_replica": GONE}, "source_replica"),
+    ({"size": 1, "snapshot_id": "no-uuid"}, "snapshot_id"),
+    ({"size": 1, "source_volid": "no-uuid"}, "source_volid"),
+    ({"size": 1, "consistencygroup_id": "no-uuid"}, "consistencygroup_id"),
     ({"size": 1, "snapshot_id": GONE, "source_volid": GONE}, "source_volid"),
     ({"size": 1, "metadata": {"k": None}}, "metadata['k']"),
     ({"size": 1, "metadata": ["k"]}, "metadata"),
@@ -177,7 +180,12 @@ def test_creates_are_refused_by_field(tmp_path: Path) -> None:
         for source in ("snapshot_id", "source_volid", "group_id"):
             reply = await client.call("POST", "/v3/{p}/volumes", {"volume": {"size": 1, source: GONE}})
             assert fault(reply)[:2] == (404, "itemNotFound")
-        envelopes: tuple[dict[str, Any], ...] = ({}, {"volume": []}, {"volume": {"size": 1}, "beside": 1})
+        envelopes: tuple[dict[str, Any], ...] = (
+            {},
+            {"volume": []},
+            {"volume": {"size": 1}, "beside": 1},
+            {"volume": {"size": 1}, "OS-SCH-HNT:scheduler_hints": "x"},
+        )
         for envelope in envelopes:
             assert fault(await client.call("POST", "/v3/{p}/volumes", envelope))[:2] == (400, "badRequest")
         # Unknown fields: refused from 3.53 on, as Cinder does.

@@ -10,8 +10,8 @@ from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
-from openevs.domain.backends import HOST, backend_host, pool_name
-from openevs.domain.errors import InUse, InvalidInput
+from openevs.domain.backends import HOST, VOLUME, backend_host, pool_name
+from openevs.domain.errors import InUse, InvalidInput, NotFound
 from openevs.domain.ids import GIB, is_uuid
 from openevs.domain.lifecycle import SnapshotMoves, VolumeMoves
 from openevs.domain.model import Caller, Operation, Snapshot, Volume
@@ -80,8 +80,11 @@ def stray_name(kind: str, resource_id: str) -> str:
 
 
 async def list_manageable(deps: Deps, caller: Caller, kind: str, host: str | None) -> list[Manageable]:
-    """Return the volumes or snapshots on storage: strays, and what is managed. Raises InvalidInput, Unavailable."""
-    backend = _backend(deps, host)
+    """Return the volumes or snapshots on storage: strays, and what is managed.
+    Raises InvalidInput, NotFound (the host), Unavailable."""
+    backend = _backend_of(deps, host)
+    if backend is None:
+        raise _no_host(deps, None) if host is None else NotFound("service", f"{VOLUME} on host {host[:64]}")
     strays = [_manageable(stray) for stray in await _strays(deps, caller, kind)]
     return strays + await deps.db.read(_managed, kind, backend, backend == deps.backends[0])
 
@@ -113,13 +116,14 @@ async def _strays(deps: Deps, caller: Caller, kind: str) -> list[dict[str, Any]]
     return [stray for stray in found if stray["kind"] == kind]
 
 
-def _backend(deps: Deps, host: str | None) -> str:
-    for backend in deps.backends:
-        if host in (pool_name(backend), backend_host(backend), HOST):
-            return backend
+def _backend_of(deps: Deps, host: str | None) -> str | None:
+    return next((one for one in deps.backends if host in (pool_name(one), backend_host(one), HOST)), None)
+
+
+def _no_host(deps: Deps, host: str | None) -> InvalidInput:
     known = ", ".join(pool_name(backend) for backend in deps.backends)
     given = "it is required" if host is None else f"there is no host {host[:64]!r}"
-    raise InvalidInput("host", f"{given}; there is {known}.")
+    return InvalidInput("host", f"{given}; there is {known}.")
 
 
 async def _find_stray(deps: Deps, caller: Caller, kind: str, ref: object) -> dict[str, Any]:
@@ -143,7 +147,9 @@ async def _find_stray(deps: Deps, caller: Caller, kind: str, ref: object) -> dic
 async def manage_volume(deps: Deps, caller: Caller, new: NewManaged) -> Volume:
     """Accept to manage what a reference names: a volume of the caller's that is `managing` until its bytes are its own.
     Raises InvalidInput, NotFound (type), QuotaExceeded, Unavailable."""
-    backend = _backend(deps, new.host)
+    backend = _backend_of(deps, new.host)
+    if backend is None:
+        raise _no_host(deps, new.host)
     zone = deps.settings.api.availability_zone
     if new.availability_zone not in (None, "", zone):
         raise InvalidInput(

@@ -4,7 +4,7 @@ as soon as nobody else works on them."""
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from openevs.domain.errors import InUse, InvalidInput
+from openevs.domain.errors import InUse, InvalidInput, NotFound
 from openevs.domain.ids import new_uuid
 from openevs.domain.model import Caller, Operation, VolumeType
 from openevs.domain.qos import CONSUMERS, MOST, QosSpecs, bad_limit
@@ -79,12 +79,12 @@ async def set_keys(deps: Deps, caller: Caller, qos_id: str, given: Mapping[str, 
 
 
 async def delete_keys(deps: Deps, caller: Caller, qos_id: str, keys: list[str]) -> None:
-    """Remove keys. Raises NotFound, InvalidInput (a key that is not there)."""
+    """Remove keys. Raises NotFound (specs, key)."""
 
     def change(tx: Tx, found: QosSpecs) -> QosSpecs:
         missing = [key for key in keys if key not in found.specs]
         if missing:
-            raise InvalidInput("keys", f"the specs {qos_id} have no key {missing[0][:64]!r}.")
+            raise NotFound(f"key of QoS specs {qos_id}", missing[0][:64])
         left = {key: value for key, value in found.specs.items() if key not in keys}
         return store.update_qos(tx, qos_id, {"specs": left})
 

@@ -4,7 +4,7 @@ are limits, quotas and the name under which the volume is offered."""
 from typing import Final
 
 from openevs.domain.backends import backend_host, pool_name
-from openevs.domain.errors import InUse, InvalidInput, NotFound
+from openevs.domain.errors import InUse, InvalidInput
 from openevs.domain.lifecycle import MIGRATED, MIGRATING, VolumeMoves
 from openevs.domain.model import Caller, Operation, Volume, VolumeType
 from openevs.domain.qos import limits_of
@@ -63,10 +63,7 @@ def _accept_retype(
 
 
 def _wanted(tx: Tx, deps: Deps, caller: Caller, volume: Volume, word: str) -> VolumeType:
-    try:
-        wanted = type_for(tx, deps, caller, word)
-    except NotFound as error:
-        raise InvalidInput("new_type", str(error)) from None
+    wanted = type_for(tx, deps, caller, word)
     if wanted.id == volume.type_id:
         raise InvalidInput("new_type", f"volume {volume.id} is of type {wanted.name!r} already.")
     if volume.group_id is not None:

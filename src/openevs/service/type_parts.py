@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from openevs.domain.errors import Conflict, InUse, InvalidInput, NotFound
+from openevs.domain.errors import InUse, InvalidInput, NotFound
 from openevs.domain.ids import new_uuid
 from openevs.domain.model import Caller, VolumeType
+from openevs.domain.rules import NAME_MAX_BYTES, byte_length
 from openevs.service.deps import Deps, accept
 from openevs.store import types as store
 from openevs.store.database import Tx
@@ -24,10 +25,12 @@ async def list_access(deps: Deps, type_id: str) -> list[str]:
 
 
 async def add_access(deps: Deps, caller: Caller, type_id: str, project_id: str) -> None:
-    """Let a project use a type that is not public. Raises NotFound, Conflict."""
+    """Let a project use a type that is not public. Raises InvalidInput, NotFound, InUse (it is), Conflict."""
+    if not 1 <= byte_length("project", project_id) <= NAME_MAX_BYTES:
+        raise InvalidInput("project", f"it must have 1 to {NAME_MAX_BYTES} bytes.")
 
     def add(tx: Tx) -> tuple[None, None]:
-        store.find_type(tx, type_id)
+        _check_private(tx, type_id)
         store.add_access(tx, type_id, project_id)
         return None, None
 
@@ -35,13 +38,18 @@ async def add_access(deps: Deps, caller: Caller, type_id: str, project_id: str) 
 
 
 async def remove_access(deps: Deps, type_id: str, project_id: str) -> None:
-    """Take a project's access to a type away; its volumes stay what they are. Raises NotFound."""
+    """Take a project's access to a type away; its volumes stay what they are. Raises NotFound, InUse (it is public)."""
 
     def remove(tx: Tx) -> None:
-        store.find_type(tx, type_id)
+        _check_private(tx, type_id)
         store.remove_access(tx, type_id, project_id)
 
     await deps.db.write(remove)
+
+
+def _check_private(tx: Tx, type_id: str) -> None:
+    if store.find_type(tx, type_id).is_public:
+        raise InUse("volume type", f"{type_id} is public: every project has access to it.")
 
 
 def _private(tx: Tx, type_id: str) -> VolumeType:
@@ -68,7 +76,7 @@ async def set_encryption(
     def change(tx: Tx) -> tuple[dict[str, Any], None]:
         found = _without_volumes(tx, type_id)
         if encryption_id is None and found.encryption is not None:
-            raise Conflict(f"Volume type {type_id} has an encryption already.")
+            raise InUse("volume type", f"{type_id} has an encryption already.")
         # A type has one, so its id is not looked at: python-cinderclient sends the word "provider" in its place.
         if encryption_id is not None and found.encryption is None:
             raise NotFound("encryption of volume type", type_id)

@@ -69,7 +69,10 @@ async def get_attachment(call: Call) -> Reply:
 
 async def put_attachment(call: Call) -> Reply:
     """Connect a reserved volume."""
-    wish = read_connector(parse(call, "attachment", AttachmentUpdate).connector)
+    connector = parse(call, "attachment", AttachmentUpdate).connector
+    if not connector:
+        raise InvalidInput("connector", "it may not be empty.")
+    wish = read_connector(connector)
     attachment = await service.connect_attachment(
         call.deps, call.caller, call.path["attachment_id"], wish, complete=not call.at_least(_COMPLETE_SINCE)
     )

@@ -8,7 +8,7 @@ from openevs.api.wire.bodies import flag, parse
 from openevs.api.wire.managing import SnapshotManage, VolumeManage, manageable_view, page_of
 from openevs.api.wire.snapshots import snapshot_view
 from openevs.api.wire.volumes import volume_detail
-from openevs.domain.errors import InvalidInput
+from openevs.domain.errors import InvalidInput, NotFound
 from openevs.domain.ids import is_uuid
 from openevs.service import managing as service
 from openevs.service.managing import NewManaged, NewManagedSnapshot
@@ -44,7 +44,7 @@ async def post_managed_snapshot(call: Call) -> Reply:
 
 async def _list(kind: str, detailed: bool, call: Call) -> Reply:
     if call.query.get("cluster"):
-        raise InvalidInput("cluster", "this service has no clusters; give host.")
+        raise NotFound("cluster", call.query["cluster"][:64])
     found = await service.list_manageable(call.deps, call.caller, kind, call.query.get("host"))
     shown: list[Any] = [manageable_view(one, detailed=detailed) for one in page_of(call, found)]
     return Reply({f"manageable-{kind}s": shown})

@@ -24,6 +24,7 @@ from openevs.api.wire.parts import (
     pool_view,
     use_view,
 )
+from openevs.api.wire.volumes import whole_number
 from openevs.domain.backends import API, BACKUP, HOST, SCHEDULER, VOLUME, backend_host, pool_name
 from openevs.domain.errors import InvalidInput, NotFound, NotSupported
 from openevs.domain.rules import check_text
@@ -193,7 +194,10 @@ class ClusterBody(Struct, forbid_unknown_fields=True):
 
 async def put_cluster(call: Call) -> Reply:
     """There is no cluster to switch."""
-    raise NotFound("cluster", convert(json_object(call), ClusterBody).name)
+    name = convert(json_object(call), ClusterBody).name
+    if not name:
+        raise InvalidInput("name", "it may not be empty.")
+    raise NotFound("cluster", name)
 
 
 class CleanupBody(Struct, forbid_unknown_fields=True):
@@ -216,6 +220,11 @@ async def post_cleanup(call: Call) -> Reply:
         raise InvalidInput("binary", f"it must be {VOLUME} or {SCHEDULER}.")
     if body.resource_type is not None and body.resource_type.title() not in ("Volume", "Snapshot"):
         raise InvalidInput("resource_type", "it must be Volume or Snapshot.")
+    for name in ("disabled", "is_up"):
+        if getattr(body, name) is not None:
+            flag(name, getattr(body, name))
+    if body.service_id is not None:
+        whole_number("service_id", body.service_id)
     if body.resource_id is not None:
         raise HttpRefusal(400, f"There is no resource {body.resource_id[:64]} that waits to be cleaned up.")
     return Reply({"cleaning": [], "unavailable": []})

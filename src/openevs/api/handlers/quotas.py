@@ -35,6 +35,8 @@ async def get_default_quotas(call: Call) -> Reply:
 async def put_quota_set(call: Call) -> Reply:
     """Set quotas of a project."""
     limits, check = _wanted(call)
+    if not limits:
+        raise InvalidInput("quota_set", "it may not be empty.", "EVS.1070")
     quotas = await service.set_quotas(call.deps, call.caller, call.path["target_project_id"], limits, check=check)
     return Reply({"quota_set": _limits(quotas)})
 

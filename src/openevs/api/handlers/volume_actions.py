@@ -1,6 +1,7 @@
 """Actions on native volumes: `POST …/volumes/{volume_id}/action` (spec 4.5)."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
@@ -11,7 +12,7 @@ from openevs.api.faults import HttpRefusal
 from openevs.api.handlers.actions import Action, run_action
 from openevs.api.wire.bodies import flag, json_object, parse
 from openevs.api.wire.volumes import whole_number
-from openevs.domain.errors import InUse, InvalidInput, NotSupported, WrongStatus
+from openevs.domain.errors import InUse, InvalidInput, NotFound, NotSupported, WrongStatus
 from openevs.domain.ids import is_uuid
 from openevs.domain.lifecycle import Move, VolumeMoves
 from openevs.domain.rules import check_text
@@ -161,8 +162,19 @@ async def _reserve(call: Call, content: Any) -> Reply:
     return Reply()
 
 
+# A client that clears up after a failure asks for these two whether there is something to give back or not; it is told
+# so by the volume's status, not by a refusal.
+
+
 async def _unreserve(call: Call, content: Any) -> Reply:
-    await attaching.unreserve(call.deps, call.caller, _volume_id(call))
+    with suppress(WrongStatus):
+        await attaching.unreserve(call.deps, call.caller, _volume_id(call))
+    return Reply()
+
+
+async def _roll_detaching(call: Call, content: Any) -> Reply:
+    with suppress(WrongStatus):
+        await service.move_volume_status(call.deps, call.caller, _volume_id(call), VolumeMoves.roll_detaching)
     return Reply()
 
 
@@ -263,6 +275,8 @@ async def _unmanage(call: Call, content: Any) -> Reply:
 
 async def _show_image_metadata(call: Call, content: Any) -> Reply:
     volume = await service.get_volume(call.deps, call.caller, _volume_id(call))
+    if not volume.image_metadata:
+        raise NotFound("image metadata of volume", volume.id)
     return Reply({"metadata": volume.image_metadata}, 200)
 
 
@@ -273,6 +287,8 @@ async def _set_image_metadata(call: Call, content: Any) -> Reply:
 
 async def _unset_image_metadata(call: Call, content: Any) -> Reply:
     key = parse(call, "os-unset_image_metadata", ImageMetadataKey).key
+    if not key:
+        raise InvalidInput("key", "it may not be empty.")
     await unset_image_metadata(call.deps, call.caller, _volume_id(call), key)
     return Reply(status=200)
 
@@ -298,9 +314,7 @@ VOLUME_ACTIONS: Final = {
     "os-begin_detaching": Action(
         partial(_move, VolumeMoves.begin_detaching), "volume_extension:volume_actions:begin_detaching"
     ),
-    "os-roll_detaching": Action(
-        partial(_move, VolumeMoves.roll_detaching), "volume_extension:volume_actions:roll_detaching"
-    ),
+    "os-roll_detaching": Action(_roll_detaching, "volume_extension:volume_actions:roll_detaching"),
     "os-attach": Action(_attach, "volume_extension:volume_actions:attach"),
     "os-detach": Action(partial(_detach, "os-detach"), "volume_extension:volume_actions:detach"),
     "os-force_detach": Action(

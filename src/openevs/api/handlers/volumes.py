@@ -7,7 +7,7 @@ from msgspec import UNSET, UnsetType
 
 from openevs.api.call import Call, Reply, Route
 from openevs.api.policy import allowed
-from openevs.api.wire.bodies import flag, parse
+from openevs.api.wire.bodies import flag, json_object, parse
 from openevs.api.wire.lists import list_query, page_reply
 from openevs.api.wire.volumes import (
     VOLUME_LIST,
@@ -19,6 +19,7 @@ from openevs.api.wire.volumes import (
     whole_number,
 )
 from openevs.domain.errors import Forbidden, InvalidInput, NotFound
+from openevs.domain.ids import is_uuid
 from openevs.domain.model import Volume
 from openevs.service import restoring
 from openevs.service import volumes as service
@@ -42,6 +43,7 @@ async def post_volume(call: Call) -> Reply:
     """Create a volume: empty, from a snapshot, or from another volume."""
     body = parse(call, "volume", VolumeCreate, beside=SCHEDULER_HINTS, strict_since=STRICT_SINCE)
     _refuse_absent(body)
+    _check_sources(call, body)
     size = None if body.size is None else whole_number("size", body.size, "EVS.1010")
     new = NewVolume(
         size_gib=size,
@@ -90,6 +92,19 @@ def _refuse_absent(body: VolumeCreate) -> None:
             )
     if body.count is not None and whole_number("count", body.count, "EVS.1021") != 1:
         raise InvalidInput("count", "this call creates one volume.", "EVS.1021")
+
+
+def _check_sources(call: Call, body: VolumeCreate) -> None:
+    if not call.strict:
+        return
+    for name in ("snapshot_id", "source_volid", "backup_id", "consistencygroup_id"):
+        given = getattr(body, name)
+        if given and not is_uuid(given):
+            raise InvalidInput(name, f"{given[:64]!r} is not a UUID.")
+    document = json_object(call)
+    for name in SCHEDULER_HINTS:
+        if not isinstance(document.get(name), dict | None):
+            raise InvalidInput(name, "it must be an object.")
 
 
 async def list_volumes(call: Call) -> Reply:
