@@ -70,12 +70,19 @@ def test_a_snapshot_from_its_first_to_its_last_answer(tmp_path: Path, api: str) 
         assert detail.keys() == NINE | EXTENDED | OWN
         assert detail["os-extended-snapshot-attributes:progress"] == "100%"
         assert detail["os-extended-snapshot-attributes:project_id"] == client.project_id
-        for version, more in (("3.0", set[str]()), ("3.41", {"user_id", "group_snapshot_id"})):
+        one = f"/v3/{{p}}/snapshots/{body['id']}"
+        for version, more in (
+            ("3.0", set[str]()),
+            ("3.14", {"group_snapshot_id"}),
+            ("3.41", {"user_id", "group_snapshot_id"}),
+            ("3.65", {"user_id", "group_snapshot_id", "consumes_quota"}),
+        ):
             # Whoever asks for nothing more gets the fields of the microversion: strict clients count them.
-            plain = await client.call(
-                "GET", f"/v3/{{p}}/snapshots/{body['id']}", OpenStack_API_Version=f"volume {version}"
-            )
+            plain = await client.call("GET", one, OpenStack_API_Version=f"volume {version}")
             assert plain.json()["snapshot"].keys() == NINE | EXTENDED | more
+            named = {"snapshot": {"name": "m"}}
+            put = await client.call("PUT", one, named, OpenStack_API_Version=f"volume {version}")
+            assert put.json()["snapshot"].keys() == NINE | more
         assert (await client.call("GET", "/v3/{p}/snapshots/")).status_code == 404
         changed = await client.call("PUT", f"{base}/{body['id']}", {"snapshot": {"name": None, "description": "d"}})
         assert changed.status_code == 200

@@ -6,7 +6,7 @@ from typing import Any
 from openevs.api.call import Call, Reply, Route
 from openevs.api.wire.bodies import flag, parse
 from openevs.api.wire.managing import SnapshotManage, VolumeManage, manageable_view, page_of
-from openevs.api.wire.snapshots import snapshot_view
+from openevs.api.wire.snapshots import native_made
 from openevs.api.wire.volumes import volume_detail
 from openevs.domain.errors import InvalidInput, NotFound
 from openevs.domain.ids import is_uuid
@@ -39,7 +39,7 @@ async def post_managed_snapshot(call: Call) -> Reply:
     if not is_uuid(body.volume_id):
         raise InvalidInput("volume_id", f"{body.volume_id[:64]!r} is not a UUID.")
     new = NewManagedSnapshot(body.ref, body.volume_id, body.name, body.description, body.metadata or {})
-    return Reply({"snapshot": snapshot_view(await service.manage_snapshot(call.deps, call.caller, new))})
+    return Reply({"snapshot": native_made(call, await service.manage_snapshot(call.deps, call.caller, new))})
 
 
 async def _list(kind: str, detailed: bool, call: Call) -> Reply:

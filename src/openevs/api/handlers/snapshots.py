@@ -8,7 +8,7 @@ from openevs.api.call import Call, Reply, Route
 from openevs.api.wire.bodies import flag, parse
 from openevs.api.wire.lists import SNAPSHOT_LIST, list_query, page_reply
 from openevs.api.wire.snapshot_replies import SnapshotDetails, SnapshotMade, SnapshotShown, SnapshotSummaries
-from openevs.api.wire.snapshots import SnapshotCreate, SnapshotUpdate, native_detail, snapshot_view
+from openevs.api.wire.snapshots import SnapshotCreate, SnapshotUpdate, native_detail, native_made, snapshot_view
 from openevs.domain.errors import InvalidInput, NotFound
 from openevs.domain.ids import is_uuid
 from openevs.domain.model import Snapshot
@@ -21,7 +21,7 @@ RESERVED_WARNING = "names that begin like this are reserved for snapshots that b
 
 async def post_snapshot(call: Call) -> Reply:
     """Create a snapshot."""
-    return Reply({"snapshot": snapshot_view(await accept_new(call, parse(call, "snapshot", SnapshotCreate)))})
+    return Reply({"snapshot": native_made(call, await accept_new(call, parse(call, "snapshot", SnapshotCreate)))})
 
 
 async def accept_new(call: Call, body: SnapshotCreate) -> Snapshot:
@@ -96,7 +96,7 @@ async def put_snapshot(call: Call) -> Reply:
     changes = changes_of(parse(call, "snapshot", SnapshotUpdate))
     snapshot = await service.update_snapshot(call.deps, call.caller, call.path["snapshot_id"], changes)
     warn_reserved(call, changes.get("name"))
-    return Reply({"snapshot": snapshot_view(snapshot)})
+    return Reply({"snapshot": native_made(call, snapshot)})
 
 
 def changes_of(body: SnapshotUpdate) -> dict[str, str | None]:

@@ -11,7 +11,7 @@ Time = Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}
 
 
 class SnapshotSummary(Struct):
-    """A snapshot in the summary list and in the answers to create and update."""
+    """A snapshot in the summary list."""
 
     id: str
     status: str
@@ -22,6 +22,14 @@ class SnapshotSummary(Struct):
     metadata: dict[str, str]
     volume_id: str
     size: int
+
+
+class SnapshotNew(SnapshotSummary):
+    """A snapshot in the answers to create and update."""
+
+    user_id: Annotated[str | UnsetType, Meta(description="v3, from 3.41 on.")] = UNSET
+    group_snapshot_id: Annotated[str | UnsetType | None, Meta(description="v3, from 3.14 on.")] = UNSET
+    consumes_quota: Annotated[bool | UnsetType, Meta(description="v3, from 3.65 on.")] = UNSET
 
 
 class SnapshotDetail(SnapshotSummary):
@@ -57,7 +65,7 @@ class Link(Struct):
 class SnapshotMade(Struct):
     """A snapshot that was made or changed."""
 
-    snapshot: SnapshotSummary
+    snapshot: SnapshotNew
 
 
 class SnapshotShown(Struct):

@@ -80,6 +80,18 @@ def native_detail(call: Call, snapshot: Snapshot) -> dict[str, Any]:
 
     `user_id` stands on every v3 detail answer of EVS, in Cinder's from 3.41 on, and a strict client of that minds."""
     view = snapshot_detail(snapshot) if call.shows_own else _extended(snapshot)
+    _add_later_fields(call, snapshot, view)
+    return view
+
+
+def native_made(call: Call, snapshot: Snapshot) -> dict[str, Any]:
+    """Return what the native answers to a create and to an update show."""
+    view = snapshot_view(snapshot)
+    _add_later_fields(call, snapshot, view)
+    return view
+
+
+def _add_later_fields(call: Call, snapshot: Snapshot, view: dict[str, Any]) -> None:
     if call.api == "v3":
         minor = call.version[1]
         if minor >= 41:
@@ -88,4 +100,3 @@ def native_detail(call: Call, snapshot: Snapshot) -> dict[str, Any]:
             view["group_snapshot_id"] = snapshot.group_snapshot_id
         if minor >= 65:
             view["consumes_quota"] = True
-    return view
