@@ -114,6 +114,13 @@ class AdoptedKeepsItsOldId(WrongEngine):
         return replace(facts, volume_id=one.facts.volume_id) if one else facts
 
 
+class AdoptedKeepsItsToken(WrongEngine):
+    async def ensure_adopted(self, spec: VolumeSpec, name: str) -> VolumeFacts:
+        one = self.storage.released.get(name)
+        facts = await super().ensure_adopted(spec, name)
+        return replace(facts, applied_token=one.facts.applied_token) if one else facts
+
+
 class ReleasedSnapshotFollowsItsVolume(WrongEngine):
     async def ensure_snapshot_released(self, snapshot_id: SnapshotId, name: str) -> None:
         await super().ensure_snapshot_released(snapshot_id, name)
@@ -193,6 +200,7 @@ MISTAKES: list[tuple[Callable[[MemoryStorage], MemoryEngine], str]] = [
     (AdoptingTwiceFails, VOLUME),
     (AdoptingLeavesTheStray, VOLUME),
     (AdoptedKeepsItsOldId, VOLUME),
+    (AdoptedKeepsItsToken, VOLUME),
     (ReleasedSnapshotFollowsItsVolume, SNAPSHOT),
     (ReleasedSnapshotHoldsNothing, SNAPSHOT),
     (ReleasedSnapshotIsStillInspected, SNAPSHOT),

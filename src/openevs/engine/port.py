@@ -344,8 +344,9 @@ class Adopts(Protocol):
 
     async def ensure_adopted(self, spec: VolumeSpec, name: str) -> VolumeFacts:
         """Make the volume exist with the bytes of this stray, which then is none any more. A repeat returns the same
-        volume. It may be larger than the stray was, if that was put there. Raises Mismatch (no such stray, another
-        size, one that is unsafe), after which the stray is as before."""
+        volume. No token was applied to it, whatever was to the stray. It may be larger than the stray was, if that was
+        put there. Raises Mismatch (no such stray, another size, one that is unsafe), after which the stray is as
+        before."""
 
     async def ensure_snapshot_released(self, snapshot_id: SnapshotId, name: str) -> None:
         """Let the snapshot be nobody's, under this name. Unknown, or released already, is success. Raises Mismatch if

@@ -89,9 +89,9 @@ WITHOUT_EFFECT: Final = frozenset(
 )
 """Methods that only look."""
 
-UNLIMITED: Final = frozenset({"open", "close", "settle", "ensure_adopted", "flush"})
-"""Methods whose work is as long as what an earlier process left, as a file that is adopted, or as what was written: a
-limit would make what is slow endless."""
+UNLIMITED: Final = frozenset({"open", "close", "settle", "ensure_adopted", "flush", "changed_blocks"})
+"""Methods whose work is as long as what an earlier process left, as a file that is adopted, as what was written, or as
+what has changed: a limit would make what is slow endless."""
 
 
 @dataclass(frozen=True, slots=True)

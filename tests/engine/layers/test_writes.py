@@ -1,5 +1,6 @@
 """Writing without a client: nobody is told that what was written is safe unless it is, whoever failed between."""
 
+import asyncio
 import os
 import signal
 
@@ -8,6 +9,7 @@ import pytest
 from openevs.domain.ids import VolumeId
 from openevs.engine.errors import EngineError, Transient
 from openevs.engine.layers.reads import Reader
+from openevs.engine.nbd import NbdClient
 from tests.engine.layers.bench import BLOCK, Bench, on_bench
 
 
@@ -58,6 +60,45 @@ def test_a_writer_that_ended_unused_is_told_to_who_flushes_and_to_nobody_else() 
         await bench.engine.flush(volume_id)
 
     on_bench(test, reader_idle_seconds=60.0)
+
+
+def test_nothing_is_safe_before_who_lets_go_of_it_has_flushed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(bench: Bench) -> None:
+        flush, flushing, go_on = NbdClient.flush, asyncio.Event(), asyncio.Event()
+
+        async def slow(client: NbdClient) -> None:
+            flushing.set()
+            await go_on.wait()
+            await flush(client)
+
+        volume_id = await bench.volume()
+        await bench.engine.write(volume_id, 0, b"a" * BLOCK)
+        opened = bench.engine._open
+        assert opened is not None
+        with monkeypatch.context() as patched:
+            patched.setattr(NbdClient, "flush", slow)
+            # As is done with whoever is not used for a while.
+            letting_go = asyncio.create_task(opened.readers.drop(bench.state(volume_id).manifest.head))
+            await flushing.wait()
+            told = asyncio.create_task(bench.engine.flush(volume_id))
+            await asyncio.sleep(0.2)
+            assert not told.done()
+            go_on.set()
+            await asyncio.gather(letting_go, told)
+
+        await bench.engine.write(volume_id, 0, b"b" * BLOCK)
+        go_on.clear()
+        flushing.clear()
+        with monkeypatch.context() as patched:
+            patched.setattr(NbdClient, "flush", slow)
+            letting_go = asyncio.create_task(opened.readers.drop(bench.state(volume_id).manifest.head))
+            await flushing.wait()
+            letting_go.cancel()
+            await asyncio.gather(letting_go, return_exceptions=True)
+        with pytest.raises(Transient, match="write it again"):
+            await bench.engine.flush(volume_id)
+
+    on_bench(test)
 
 
 def test_a_writer_that_ended_while_it_was_left_alone_is_told() -> None:

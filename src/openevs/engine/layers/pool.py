@@ -153,6 +153,7 @@ class Pool:
             durable.replace_file(path, manifests.encode(record))
         except OSError:
             path.unlink(missing_ok=True)
+            durable.sync_folder(self.groups)  # or it might be back after a power failure, and name layers that are gone
             raise
 
     def remove_record(self, group: str) -> None:

@@ -156,7 +156,7 @@ class Readers:
             if reader.volume is not None:
                 with translated():
                     await reader.client.flush()
-        except EngineError:
+        except BaseException:  # being cancelled too
             if reader.volume is not None:
                 reader.volume.writes_lost = True
             raise

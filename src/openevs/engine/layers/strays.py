@@ -180,6 +180,7 @@ class Strays:
                 old,
                 volume_id=spec.volume_id,
                 labels=dict(spec.labels),
+                applied_token=0,
                 released=None,
                 adopted_from=old.volume_id,
                 generation=old.generation + 1,

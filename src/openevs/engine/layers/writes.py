@@ -45,8 +45,7 @@ class Writing:
             if (volume := core.volumes.get(volume_id)) is None:
                 return
             try:
-                if self._readers.writer(volume.manifest.head) is not None:
-                    await self._readers.drop(volume.manifest.head)
+                await self._readers.drop(volume.manifest.head)  # waits for who is just letting go of it
                 if volume.writes_lost:  # by this writer, or by one before it
                     raise Transient(f"what was written to volume {volume_id} could not be made durable: write it again")
             finally:

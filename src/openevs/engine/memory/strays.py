@@ -42,7 +42,7 @@ class Adopting(Opened):
             raise Mismatch(f"{name} has another size", expected=spec.size_bytes, found=present.facts.size_bytes)
         if spec.volume_id in pool.volumes:
             return present.facts
-        facts = replace(present.facts, volume_id=spec.volume_id, labels=dict(spec.labels))
+        facts = VolumeFacts(spec.volume_id, spec.size_bytes, dict(spec.labels))
         pool.volumes[spec.volume_id] = replace(pool.released.pop(name), facts=facts)
         for key, one in pool.released_snapshots.items():
             if one.facts.volume_id == present.facts.volume_id:
