@@ -135,7 +135,7 @@ class Application:
         self._folder_lock = lock_folder(settings.data_folder)
         make_pool_folder(settings)
         make_private(settings)
-        self.db = Database(settings.database_url, self.metrics.transaction)
+        self.db = Database(settings.database_url, self.metrics.transactions.observe)
         self.engine = limited(
             measured(engine or build_engine(settings), self.metrics.engine_call), settings.engine.call_timeout_seconds
         )
@@ -166,7 +166,7 @@ class Application:
         routes = [*served, *health_routes(self.not_ready, self.metrics.render)]
         routes.append(openapi_route(routes[:]))
         self._open = False
-        self.asgi = Endpoint(build_tree(routes), self.deps, self.identity, self.metrics.request, self.keystone)
+        self.asgi = Endpoint(build_tree(routes), self.deps, self.identity, self.metrics.requests.observe, self.keystone)
 
     async def start(self, base_url: str) -> Bootstrap:
         """Make ready to answer. The first start makes an administrator and a project, and writes their credentials.

@@ -75,7 +75,7 @@ class Call:
     def base_url(self) -> str:
         """`http://host:port`, for links."""
         public: str = self.deps.settings.server.public_url
-        return public.rstrip("/") or f"{self.scope['scheme']}://{self.headers.get(b'host') or 'localhost'}"
+        return public.rstrip("/") or f"{self.scope['scheme']}://{self.headers.text(b'host') or 'localhost'}"
 
     @property
     def url(self) -> str:

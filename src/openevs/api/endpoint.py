@@ -25,7 +25,7 @@ from openevs.api.policy import check_policy
 from openevs.api.tree import Match, RouteTree
 from openevs.api.versions import LOWEST, negotiate, version_marks
 from openevs.domain.errors import DomainError, InvalidInput, Unauthenticated
-from openevs.domain.ids import ProjectId, UserId, new_uuid
+from openevs.domain.ids import ProjectId, UserId, random_uuids
 from openevs.domain.model import Caller, ClientToken
 from openevs.identity.embedded import EmbeddedIdentity
 from openevs.identity.port import Grant, Verifier
@@ -40,8 +40,8 @@ NOBODY: Final = (UserId(""), ProjectId(""), frozenset[str]())
 """User, project and roles of who shows no token."""
 FAMILIES: Final[Mapping[str, Family]] = {"identity": "iam", "v3.0": "iam", "v1": "evs", "v2.1": "evs", "v5": "evs"}
 """First segment of a path that leads nowhere → how the error looks; all others: native."""
-Observe = Callable[[str, str, int, float], None]
-"""Called after each request: method, route's path, status, seconds."""
+Observe = Callable[[tuple[str, str, str], float], None]
+"""Called after each request: method, route's path and status; seconds."""
 _encode = msgspec.json.Encoder().encode
 _NO_QUERY = QueryParams()
 _NO_CONTENT = int(HTTPStatus.NO_CONTENT)
@@ -63,13 +63,14 @@ class Endpoint:
         self._external = external
         self._verifier: Verifier = external or identity
         self.limits = deps.settings.server
+        self._uuids = random_uuids()
         # Asked once: putting a line together that nobody logs takes as long as finding the row.
         self._logs_each = deps.settings.log.level == "debug"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
         began = time.perf_counter()
-        request_id = f"req-{new_uuid()}"
+        request_id = f"req-{next(self._uuids)}"
         # A request is a task of its own, and so is its context: what is set here ends with it.
         REQUEST_ID.set(request_id)
         method, path = scope["method"], scope["path"]
@@ -91,7 +92,7 @@ class Endpoint:
             reply, status = fault(_family_of(route, match, path), 500, text), 500
         await _send(send, method, reply, status, marks)
         seconds = time.perf_counter() - began
-        self._observe(method, "?" if route is None else route.path, status, seconds)
+        self._observe((method, "?" if route is None else route.path, str(status)), seconds)
         if self._logs_each:
             log.debug("request", method=method, path=path, status=status, seconds=round(seconds, 6))
 
@@ -113,7 +114,7 @@ class Endpoint:
             marks += version_marks(version)
             if version < (3, route.since):
                 raise HttpRefusal(404, f"{route.method} {route.path} is there from microversion 3.{route.since} on.")
-        token = headers.get(b"x-auth-token")
+        token = headers.text(b"x-auth-token")
         if route.policy == "none":
             caller, grant = Caller(*NOBODY, request_id), None
         else:
@@ -126,7 +127,7 @@ class Endpoint:
                 grant = self._verify_signed(scope, headers, body, route, project_id)
             caller = Caller(UserId(grant.user_id), ProjectId(grant.project_id or ""), grant.roles, request_id)
             check_policy(route, caller, grant, project_id)
-        if route.method == "POST" and (once := headers.get(b"x-client-token")) is not None:
+        if route.method == "POST" and (once := headers.text(b"x-client-token")) is not None:
             caller = caller._replace(once=_client_token(once, scope["path"], body))
         return Call(
             scope=scope,
@@ -159,12 +160,12 @@ class Endpoint:
         if b"x-security-token" in headers:
             raise SignatureRefused("temporary access keys are not issued here: X-Security-Token is not known.")
         # In identity's own paths a project is what is asked about, not what is worked in.
-        wanted = headers.get(b"x-project-id") or (project_id if route.family != "iam" else None)
+        wanted = headers.text(b"x-project-id") or (project_id if route.family != "iam" else None)
         return verify_signed(self._identity, request, claim, wanted)
 
     async def _read_body(self, headers: Headers, receive: Receive) -> bytes:
         most = self.limits.max_body_bytes
-        declared = headers.get(b"content-length") or ""
+        declared = headers.text(b"content-length") or ""
         if declared.isdigit() and int(declared) > most:
             raise HttpRefusal(413, f"The body has {declared} bytes, but may have at most {most}.")
         chunks: list[bytes] = []
@@ -187,7 +188,7 @@ class Endpoint:
 
 def _has_body(headers: Headers) -> bool:
     """Say whether there is one to wait for (RFC 9112, 6.3)."""
-    return headers.get(b"content-length") not in (None, "", "0") or b"transfer-encoding" in headers
+    return headers.get(b"content-length") not in (None, b"", b"0") or b"transfer-encoding" in headers
 
 
 def _segments(scope: Scope) -> list[str]:

@@ -6,22 +6,19 @@ Pair = tuple[bytes, bytes]
 """A name, in lower case, and a value."""
 
 
-class Headers:
-    """The headers of a request. Most are never asked for, and so none is decoded before it is; of a name that is
-    there twice the first counts."""
+class Headers(dict[bytes, bytes]):
+    """The headers of a request, by name in lower case. Most are never asked for, and so none is decoded before it is;
+    of a name that is there twice the first counts."""
 
-    __slots__ = ("_values",)
+    __slots__ = ()
 
     def __init__(self, pairs: Sequence[Pair]) -> None:
-        self._values: dict[bytes, bytes] = dict(reversed(pairs))
+        super().__init__(reversed(pairs))
 
-    def get(self, name: bytes) -> str | None:
-        """Return the value of a name, which is given in lower case."""
-        value = self._values.get(name)
+    def text(self, name: bytes) -> str | None:
+        """Return the value of a name."""
+        value = self.get(name)
         return None if value is None else value.decode("latin-1")
-
-    def __contains__(self, name: bytes) -> bool:
-        return name in self._values
 
 
 def answer_headers(ours: list[Pair], given: Mapping[str, str]) -> list[Pair]:

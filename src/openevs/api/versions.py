@@ -31,7 +31,7 @@ _NOTHING: Final = Wish()
 def negotiate(headers: Headers) -> Wish:
     """Return what a v3 request asks for; the lowest version if it does not say.
     Raises HttpRefusal: 400 for what is no version, 406 for one that is not served."""
-    text = headers.get(HEADER_NAME)
+    text = headers.text(HEADER_NAME)
     return _NOTHING if text is None else _read(text)
 
 

@@ -6,7 +6,8 @@ that whatever carries an id belongs to the object that was given it first.
 
 import os
 import uuid
-from typing import NewType
+from collections.abc import Iterator
+from typing import Final, NewType
 
 VolumeId = NewType("VolumeId", str)
 SnapshotId = NewType("SnapshotId", str)
@@ -17,6 +18,7 @@ ProjectId = NewType("ProjectId", str)
 UserId = NewType("UserId", str)
 
 GIB = 1 << 30
+_AT_A_TIME: Final = 64
 _VARIANT = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
 """Random digit → one of those that say that a UUID is as RFC 9562 has them."""
 _VOLUME_TYPES = uuid.UUID("6d1f3c5a-8f0e-4b57-9d43-0c8e5a7b21f4")
@@ -25,7 +27,20 @@ _GROUP_TYPES = uuid.UUID("0b7f6c1e-3a52-4d88-9a61-5e2d94c7f013")
 
 def new_uuid() -> str:
     """Return a random UUID in its 36-character form, as EVS uses for disks, snapshots and attachments."""
-    digits = os.urandom(16).hex()  # as uuid4() makes them, which takes three times as long; each request has one
+    return _as_uuid(os.urandom(16).hex())
+
+
+def random_uuids() -> Iterator[str]:
+    """Yield random UUIDs without end, for one thread. The system is asked for random bytes for many at a time, as each
+    time takes longer than all the rest. Not for what is kept: a copy of the process would go on with the same ones."""
+    while True:
+        digits = os.urandom(16 * _AT_A_TIME).hex()
+        for at in range(0, len(digits), 32):
+            yield _as_uuid(digits[at : at + 32])
+
+
+def _as_uuid(digits: str) -> str:
+    """Return what uuid4() makes of 32 random digits, in a third of the time."""
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{_VARIANT[digits[16]]}{digits[17:20]}-{digits[20:]}"
 
 

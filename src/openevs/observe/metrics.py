@@ -10,18 +10,18 @@ _FAST = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5
 
 
 class Metrics:
-    """Everything that is counted. Its methods are the callbacks that the parts are given."""
+    """Everything that is counted. Its methods, and those of the timings, are the callbacks that the parts are given."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._requests = Timings(
+        self.requests = Timings(
             "openevs_http_request_seconds",
             "Requests by method, route and status.",
             ["method", "route", "status"],
             _FAST,
             self.registry,
         )
-        self._transactions = Timings(
+        self.transactions = Timings(
             "openevs_transaction_seconds", "Transactions by name and mode.", ["name", "mode"], _FAST, self.registry
         )
         self._engine_calls = Histogram(
@@ -52,14 +52,6 @@ class Metrics:
             "openevs_orphans", "Objects on storage that no row knows, at the last sweep.", registry=self.registry
         )
         self._sweeps = Counter("openevs_sweeps_total", "Sweeps by outcome.", ["outcome"], registry=self.registry)
-
-    def request(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count a request."""
-        self._requests.observe((method, route, str(status)), seconds)
-
-    def transaction(self, name: str, mode: str, seconds: float) -> None:
-        """Count a transaction."""
-        self._transactions.observe((name, mode), seconds)
 
     def engine_call(self, method: str, outcome: str, seconds: float) -> None:
         """Count an engine call."""

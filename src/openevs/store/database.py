@@ -21,13 +21,13 @@ from openevs.store.dialect import open_sqlite
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Observe = Callable[[str, str, float], None]
-"""Called after each transaction: name, `read` or `write`, seconds."""
+Observe = Callable[[tuple[str, str], float], None]
+"""Called after each transaction: name and `read` or `write`; seconds."""
 
 READERS: Final = 4
 
 
-def _ignore(name: str, mode: str, seconds: float) -> None:
+def _ignore(labels: tuple[str, str], seconds: float) -> None:
     return None
 
 
@@ -76,7 +76,7 @@ class Database:
         try:
             return fn(tx, *args, **kwargs)
         finally:
-            self._observe(getattr(fn, "__name__", "?"), "read", time.perf_counter() - began)
+            self._observe((getattr(fn, "__name__", "?"), "read"), time.perf_counter() - began)
 
     def _run(self, mode: str, fn: Callable[..., T], args: tuple[object, ...], kwargs: dict[str, object]) -> T:
         tx = self._connection()
@@ -91,7 +91,7 @@ class Database:
             raise
         finally:
             tx.rollback()  # SQLAlchemy's own idea of a transaction; the database's has ended above
-            self._observe(getattr(fn, "__name__", "?"), mode, time.perf_counter() - began)
+            self._observe((getattr(fn, "__name__", "?"), mode), time.perf_counter() - began)
         return result
 
     def _connection(self) -> Tx:

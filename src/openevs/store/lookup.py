@@ -43,13 +43,14 @@ class Lookup(Generic[R]):
     def first(self, tx: Tx, **values: str) -> R | None:
         """Return the first row, or None."""
         compiled = self._compiled.get(tx.dialect.name) or self._compile(tx.dialect)
-        row = _run(tx, compiled, values).fetchone()
+        row = tx.driver.execute(compiled.sql, _arguments(compiled, values)).fetchone()
         return None if row is None else self._record(compiled, row)
 
     def all(self, tx: Tx, **values: str) -> list[R]:
         """Return every row."""
         compiled = self._compiled.get(tx.dialect.name) or self._compile(tx.dialect)
-        return [self._record(compiled, row) for row in _run(tx, compiled, values).fetchall()]
+        rows = tx.driver.execute(compiled.sql, _arguments(compiled, values)).fetchall()
+        return [self._record(compiled, row) for row in rows]
 
     def _record(self, compiled: _Compiled, row: Sequence[Any]) -> R:
         fields = list(row)
@@ -67,9 +68,8 @@ class Lookup(Generic[R]):
         return made
 
 
-def _run(tx: Tx, compiled: _Compiled, values: dict[str, str]) -> Any:
-    names = compiled.names
-    return tx.driver.execute(compiled.sql, values if names is None else [values[name] for name in names])
+def _arguments(compiled: _Compiled, values: dict[str, str]) -> Any:
+    return values if compiled.names is None else [*map(values.__getitem__, compiled.names)]
 
 
 def find_owned(tx: Tx, lookup: Lookup[Mine], kind: str, row_id: str, project_id: str | None) -> Mine:

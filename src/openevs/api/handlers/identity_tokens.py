@@ -100,7 +100,7 @@ def _ref(field: str, id_: str | None, name: str | None, domain: DomainRef | None
 
 
 def _subject(call: Call) -> str:
-    subject = call.headers.get(b"x-subject-token")
+    subject = call.headers.text(b"x-subject-token")
     if not subject:
         raise InvalidInput("X-Subject-Token", "the header is required.")
     return subject

@@ -22,7 +22,7 @@ _AT = re.compile(r"(?P<what>.*?)(?: - at `\$(?P<where>[^`]*)`)?", re.DOTALL)
 
 def json_object(call: Call) -> dict[str, Any]:
     """Return the body as a JSON object. Raises HttpRefusal 415, InvalidInput."""
-    content_type = (call.headers.get(b"content-type") or "").split(";")[0].strip().lower()
+    content_type = (call.headers.text(b"content-type") or "").split(";")[0].strip().lower()
     if content_type not in ("application/json", ""):
         raise HttpRefusal(415, f"Unsupported Content-Type {content_type[:64]!r}; send application/json.")
     if not call.body:
