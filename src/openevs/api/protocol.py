@@ -13,6 +13,7 @@ import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from openevs.api.faults import fault
+from openevs.api.outgoing import Outgoing
 
 MAX_URL_BYTES: Final = 8192
 """What most servers and proxies take; the longest of ours has a list of 60 ids in its query, 2.5 kB."""
@@ -45,10 +46,10 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin; a client that then sends nothing has as long as one that sends slowly."""
-        super().connection_made(transport)
+        super().connection_made(Outgoing(transport, self.loop))
         if len(self.connections) > self.max_connections:
             self._refuse(503, "There are too many connections; try again shortly.")
-            transport.close()
+            self.transport.close()
             return
         self._deadline = self.loop.call_later(self.request_seconds, self._too_slow)
 
