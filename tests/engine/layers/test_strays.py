@@ -1,6 +1,7 @@
 """Files that an administrator puts into the pool become volumes; what is half-way is finished or as before."""
 
 import asyncio
+import os
 import subprocess
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from openevs import durable
 from openevs.domain.ids import SnapshotId, VolumeId, new_uuid
-from openevs.engine.errors import EngineError, Mismatch, OutcomeUnknown
+from openevs.engine.errors import Broken, EngineError, Mismatch, OutcomeUnknown
 from openevs.engine.layers import manifest, strays, tool
 from openevs.engine.layers.engine import LayersEngine
 from openevs.engine.layers.pool import new_layer_id
@@ -147,12 +148,12 @@ def test_a_file_that_cannot_be_read_hides_no_other(short_folder: Path, monkeypat
             put(pool, name, "raw")
         read = strays._read_file
 
-        def refused(path: Path) -> strays.Incoming:
+        def refused(path: Path, most: int) -> strays.Incoming:
             if path.name == "gone.img":
                 raise FileNotFoundError(2, "No such file or directory")
             if path.name == "secret.img":
                 raise PermissionError(13, "Permission denied")
-            return read(path)
+            return read(path, most)
 
         monkeypatch.setattr(strays, "_read_file", refused)
         found = {stray.name: stray.unsafe for stray in await engine.list_strays()}
@@ -175,6 +176,39 @@ def test_what_a_file_says_of_another_one_is_never_followed(short_folder: Path) -
         made = opened.core.pool.layer_path(layer)
         await tool.run_tool("qemu-img", "convert", "-f", "qcow2", "-O", "raw", str(made), str(raw))
         assert raw.read_bytes() == bytes(SIZE)
+
+    with_engine(short_folder, work)
+
+
+def test_headers_that_lie_do_no_harm(short_folder: Path) -> None:
+    async def work(engine: LayersEngine, pool: Path) -> None:
+        for name, at, value in (("size", 24, 1 << 63), ("tables", 36, 0xFFFFFFFF), ("places", 40, 1 << 62)):
+            path = put(pool, f"{name}.qcow2", "qcow2")
+            with path.open("r+b") as file:
+                file.seek(at)
+                file.write(value.to_bytes(4 if name == "tables" else 8, "big"))
+        found = {stray.name: stray for stray in await engine.list_strays()}
+        assert found["incoming/size.qcow2"].unsafe == "it is larger than a volume may be"
+        assert found["incoming/size.qcow2"].size_bytes <= engine.describe().max_volume_bytes
+        for name in found:
+            with pytest.raises((Mismatch, Broken)):
+                await engine.ensure_adopted(spec(), name)
+        assert {stray.name for stray in await engine.list_strays()} == set(found)
+        assert (await engine.list_objects()).volumes == {}
+        assert list((pool / "layers").iterdir()) == []
+
+    with_engine(short_folder, work)
+
+
+def test_a_file_that_was_not_copied_to_its_end_is_not_adopted(short_folder: Path) -> None:
+    async def work(engine: LayersEngine, pool: Path) -> None:
+        path, raw = pool / "incoming" / "half.qcow2", pool.parent / "raw"
+        raw.write_bytes(os.urandom(5 * MIB))
+        await tool.run_tool("qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(raw), str(path))
+        os.truncate(path, 3 * MIB)
+        with pytest.raises(Mismatch, match="damaged"):
+            await engine.ensure_adopted(spec(), "incoming/half.qcow2")
+        assert path.stat().st_size == 3 * MIB
 
     with_engine(short_folder, work)
 

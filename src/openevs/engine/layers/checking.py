@@ -1,15 +1,12 @@
 """Looking for damage in layers, for the doctor: QEMU's own check of each file, and whether each has what is below."""
 
 import asyncio
-from typing import Final
 
 from openevs.domain.ids import VolumeId
+from openevs.engine.layers import tool
 from openevs.engine.layers.core import Core
 from openevs.engine.layers.graph import LayerId, MissingLayerError
 from openevs.engine.layers.strays import taken_files
-
-_CLEAN: Final = (0, 3)
-"""Exit statuses of `qemu-img check`: nothing found; clusters leaked, which costs room and no bytes."""
 
 
 async def check_layers(core: Core) -> list[str]:
@@ -41,13 +38,5 @@ def _left_files(core: Core) -> list[str]:
 
 
 async def _check(core: Core, layer: LayerId) -> str | None:
-    path = core.pool.layer_path(layer)
-    process = await asyncio.create_subprocess_exec(
-        "qemu-img", "check", "-q", "-U", "-f", "qcow2", str(path),
-        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
-    out, _ = await process.communicate()
-    if process.returncode in _CLEAN:
-        return None
-    lines = out.decode(errors="replace").strip().splitlines()
-    return f"layer {layer}: {lines[0] if lines else f'qemu-img check ended with {process.returncode}'}"
+    complaint = await tool.check_image("-U", "-f", "qcow2", str(core.pool.layer_path(layer)))
+    return None if complaint is None else f"layer {layer}: {complaint}"

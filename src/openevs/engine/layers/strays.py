@@ -25,7 +25,7 @@ import structlog
 
 from openevs import durable
 from openevs.domain.ids import SnapshotId, VolumeId
-from openevs.engine.errors import Busy, Mismatch
+from openevs.engine.errors import Busy, Mismatch, Transient
 from openevs.engine.layers import qcow2, tool
 from openevs.engine.layers.core import Core, Volume
 from openevs.engine.layers.facts import snapshot_facts, volume_facts
@@ -80,7 +80,7 @@ class Strays:
         for volume_id, volume in core.volumes.items():
             for name, snapshot in volume.manifest.released_snapshots.items():
                 found.append(Stray(name, "snapshot", snapshot.size_bytes, volume_id))
-        for name, file in (await asyncio.to_thread(_read_incoming, core.pool.incoming)).items():
+        for name, file in (await asyncio.to_thread(_read_incoming, core)).items():
             found.append(Stray(INCOMING + name, "volume", file.size_bytes, unsafe=file.unsafe))
         return sorted(found, key=lambda stray: stray.name)
 
@@ -200,7 +200,7 @@ class Strays:
         layer = new_layer_id()
         made = Manifest(spec.volume_id, spec.size_bytes, layer, dict(spec.labels))
         try:
-            file = await asyncio.to_thread(_read_file, taken)
+            file = await asyncio.to_thread(_read_file, taken, core.settings.max_volume_bytes)
             _check_file(name, spec, file)
             await self._copy(taken, file.format, layer, spec.size_bytes)
             async with core.graph.shared():
@@ -224,9 +224,16 @@ class Strays:
         source: dict[str, object] = {"driver": file_format, "file": {"driver": "file", "filename": str(file)}}
         if file_format == "qcow2":
             source["backing"] = None  # whatever the file says by now
-        words = ("-O", "qcow2", "-o", options, f"json:{json.dumps(source)}", str(unfinished))
+        name = f"json:{json.dumps(source)}"
+        # What is cut short would be zeros from there on, and the file be gone afterwards.
+        if file_format == "qcow2" and (complaint := await tool.check_image(name)) is not None:
+            raise Mismatch(f"the file cannot be adopted, for it is damaged: {complaint}")
+        words = ("-O", "qcow2", "-o", options, name, str(unfinished))
         try:
-            await tool.run_tool("qemu-img", "convert", "-q", *words)
+            try:
+                await tool.run_tool("qemu-img", "convert", "-q", *words)
+            except Transient as error:  # what QEMU does not take now it will not take later
+                raise Mismatch(f"the file cannot be adopted: {error.reason}") from error
             await tool.run_tool("qemu-img", "resize", "-q", "-f", "qcow2", str(unfinished), str(size_bytes))
             await asyncio.to_thread(core.pool.finish_layer, layer)
         finally:
@@ -314,12 +321,12 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _read_incoming(folder: Path) -> Mapping[str, Incoming]:
+def _read_incoming(core: Core) -> Mapping[str, Incoming]:
     found = {}
-    for path in folder.iterdir():
+    for path in core.pool.incoming.iterdir():
         if _FILE_NAME.fullmatch(path.name) and _is_file(path):
             try:
-                found[path.name] = _read_file(path)
+                found[path.name] = _read_file(path, core.settings.max_volume_bytes)
             except FileNotFoundError:
                 continue  # just taken away
             except OSError as error:  # the others can be adopted all the same
@@ -327,23 +334,31 @@ def _read_incoming(folder: Path) -> Mapping[str, Incoming]:
     return found
 
 
-def _read_file(path: Path) -> Incoming:
-    """Return what a file says it is. Blocking."""
+def _read_file(path: Path, most: int) -> Incoming:
+    """Return what a file says it is; a volume may have `most` bytes. Blocking."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:
         head = file.read(_FEATURES_AT + _FEATURES.size)
         length = os.fstat(file.fileno()).st_size
     if not head.startswith(_QCOW2):
-        return Incoming("raw", -(-length // _SECTOR) * _SECTOR, None if length else "it is empty")
+        return Incoming("raw", _whole_sectors(length, most), _unsafe_size(length, most))
     if len(head) < _FEATURES_AT + _FEATURES.size:
         return Incoming("qcow2", 0, "its header is cut short")
     version, backing, _, size = _HEAD.unpack_from(head)
     features = _FEATURES.unpack_from(head, _FEATURES_AT)[0] if version > 2 else 0
-    unsafe = None
+    unsafe = _unsafe_size(size, most)
     if backing or features & _EXTERNAL_DATA:
         unsafe = "its bytes are partly in another file"
-    elif not size:
-        unsafe = "it is empty"
     elif features & qcow2.CORRUPT:
         unsafe = "it is marked as corrupt"
-    return Incoming("qcow2", -(-size // _SECTOR) * _SECTOR, unsafe)
+    return Incoming("qcow2", _whole_sectors(size, most), unsafe)
+
+
+def _unsafe_size(size: int, most: int) -> str | None:
+    if size > most:
+        return "it is larger than a volume may be"
+    return None if size else "it is empty"
+
+
+def _whole_sectors(size: int, most: int) -> int:
+    return min(-(-size // _SECTOR) * _SECTOR, most)
