@@ -101,5 +101,6 @@ def test_filters_that_are_not_there(tmp_path: Path) -> None:
             rows = (await client.get(f"/v3/{{p}}/snapshots?consumes_quota={value}"))["snapshots"]
             assert [row["id"] for row in rows] == found
         assert (await client.call("GET", "/v3/{p}/snapshots?consumes_quota=x")).status_code == 400
+        assert (await client.get(f"/v3/{{p}}/snapshots?group_snapshot_id={GONE}"))["snapshots"] == []
 
     at_work(tmp_path, work)

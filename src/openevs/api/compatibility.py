@@ -51,6 +51,17 @@ CHOICES: Final = (
             "from 3.53 on) and unknown filters are 400 from 3.31 on"
         ),
     ),
+    (
+        "what is asked wrongly in two ways at once",
+        (
+            "who may not ask is told so first (403), then that the resource is not there (404); Cinder looks at the "
+            "body before either"
+        ),
+    ),
+    (
+        "filters that only operators may use, and that are not there",
+        "without effect; in Cinder such a list is empty. Members may use every filter that the list has",
+    ),
     ("`count` on native v3", "the number of all that fit, as in Cinder"),
     ("`snapshots_links` when there is no next page", "absent"),
     ("copying snapshots", "there is no such call"),

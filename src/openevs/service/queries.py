@@ -77,6 +77,7 @@ SNAPSHOT_FILTERS: dict[str, Filter] = {
     "volume_id_like": _contains("volume_id"),
     "description_like": _contains("description"),
     "availability_zone": _zone_of_volume,
+    "group_snapshot_id": _equal("group_snapshot_id"),
     "consumes_quota": _every_one,
     "metadata": metadata_condition,
     "nothing": lambda table, value: sa.false(),

@@ -57,6 +57,7 @@ SNAPSHOT_LIST = Listing(
         "user_id": "user_id",
         "project_id": "project_id",
         "consumes_quota": "consumes_quota",
+        "group_snapshot_id": "group_snapshot_id",
     },
     like={
         "name": "name_like",
