@@ -389,6 +389,22 @@ def test_limits_follow_specs_that_change_while_somebody_works_on_the_volume(tmp_
     at_work(tmp_path, work, engine=faulty(ExportingMemoryEngine(storage), faults))
 
 
+def test_a_snapshot_outlives_the_type_that_its_volume_had(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client, admin: Client) -> None:
+        made = await make_type(admin, "passing")
+        volume = await client.volume(volume_type="passing")
+        snapshot = await client.snapshot(volume["id"])
+        action = f"/v3/{{p}}/volumes/{volume['id']}/action"
+        await ok(client, "POST", action, {"os-retype": {"new_type": "layers"}}, status=202)
+        await client.until("volume", volume["id"], "available")
+        await ok(admin, "DELETE", f"{TYPES}/{made['id']}", status=202)
+        assert (await client.volume(snapshot_id=snapshot["id"]))["volume_type"] == "layers"
+        await client.call("DELETE", f"/v3/{{p}}/snapshots/{snapshot['id']}")
+        await client.until("snapshot", snapshot["id"], "gone")
+
+    at_work(tmp_path, work)
+
+
 def test_a_volume_is_retyped_with_its_quota(tmp_path: Path) -> None:
     async def work(run: Running, client: Client, admin: Client) -> None:
         volume = await client.volume(2)

@@ -103,6 +103,14 @@ def type_for(tx: Tx, deps: Deps, caller: Caller, wanted: str | None) -> VolumeTy
     return found
 
 
+def type_like(tx: Tx, deps: Deps, caller: Caller, name: str | None) -> VolumeType:
+    """Return the type of a source, for a volume that is to be made from it; the default one if that type is no more: a
+    snapshot keeps the name of the type that its volume had. Raises NotFound (one that the caller may not use),
+    InvalidInput."""
+    gone = name is not None and not store.is_type(tx, name)
+    return type_for(tx, deps, caller, None if gone else name)
+
+
 def wants_multiattach(found: VolumeType) -> bool:
     """Say whether volumes of a type may have several attachments."""
     return found.extra_specs.get(MULTIATTACH) == YES

@@ -15,7 +15,7 @@ from openevs.service.membership import check_joining, check_own_snapshots, check
 from openevs.service.parts import check_thawed
 from openevs.service.placing import place
 from openevs.service.queries import VOLUME_FILTERS, ListQuery, conditions
-from openevs.service.types import type_for, wants_multiattach
+from openevs.service.types import type_for, type_like, wants_multiattach
 from openevs.store import snapshots, volumes
 from openevs.store.attachments import attachments_of, attachments_of_one
 from openevs.store.backups import bases_of
@@ -114,7 +114,10 @@ def volume_record(
 def _accept_volume(tx: Tx, deps: Deps, caller: Caller, new: NewVolume) -> tuple[Volume, Operation]:
     now = deps.clock()
     source = _hold_source(tx, caller, new)
-    volume_type = type_for(tx, deps, caller, new.volume_type or source.volume_type)
+    if new.volume_type is not None:
+        volume_type = type_for(tx, deps, caller, new.volume_type)
+    else:
+        volume_type = type_like(tx, deps, caller, source.volume_type)
     size_gib = source.size_gib if new.size_gib is None else new.size_gib
     if size_gib < source.size_gib:
         raise InvalidInput("size", f"it is {size_gib} GiB, but the source has {source.size_gib}.", "EVS.1010")

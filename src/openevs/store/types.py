@@ -49,6 +49,11 @@ def find_type_named(tx: Tx, word: str, project_id: str | None = None) -> VolumeT
     return (find_type if by_id else find_type_by_name)(tx, word, project_id)
 
 
+def is_type(tx: Tx, name: str) -> bool:
+    """Say whether there is a type of that name, whoever may use it."""
+    return tx.execute(sa.select(table.c.id).where(table.c.name == name)).first() is not None
+
+
 def _found(tx: Tx, condition: Condition, word: str, project_id: str | None) -> VolumeType:
     where = [condition] if project_id is None else [condition, usable_by(project_id)]
     row = tx.execute(sa.select(*table.c).where(*where)).first()
