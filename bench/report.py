@@ -55,11 +55,21 @@ _WHY: Final = {
         "client's polls, in one Python process that shares two cores with the writer, the daemon and the client."
     ),
     "writer's worst latency in that window": (
-        "What a client waits for is less the cut than its first write after it: QEMU gives the new head an L2 table "
-        "in 32 pieces, a refcount block and two flushes, one after the other. Layers are made with their tables since, "
-        "as holes, and none of that is left in a trace of the daemon. What remains is the flush of the frozen layer's "
-        "tables while the daemon drains, and four busy processes on two cores: the floor's own writer, in the notes "
-        "below, has it too."
+        "In half of the windows the longest wait is not at the cut but at their beginning, while the service works on "
+        "the request: the kernel lets the writer or its daemon wait for a core that the service has, for up to one "
+        "slice of 2 ms, although the other one is idle. In the other half it is the cut, or the first flush after it, "
+        "for which QEMU writes the new head's reference counts, flushes, writes its tables, and flushes again. The "
+        "floor's own writer, in the notes below, has all that but the service."
+    ),
+    "group snapshot of 16 attached volumes, the cut": (
+        "The daemon puts one head after the other on top, and looks at all of its layers for each."
+    ),
+    "group snapshot of 16 attached volumes, all of it": (
+        "More than half of it is the flush of sixteen volumes, which goes on before anybody is held up: for each of "
+        "them QEMU writes reference counts, flushes, writes tables, flushes."
+    ),
+    "POST → available, snapshot 200 and on": (
+        "QEMU stops and starts each layer of the chain for a cut, at some 10 µs a layer."
     ),
     "GET one snapshot, one process": (
         "A request costs some 170 µs of CPU time, a constant some 35; the rest is spread thinly over headers, route, "
