@@ -109,7 +109,7 @@ class Bench:
         await self.engine.open()
 
     def end(self) -> None:
-        for pid in find_running(self.run).values():
+        for _, pid in find_running(self.run):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 

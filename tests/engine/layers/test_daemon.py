@@ -1,11 +1,25 @@
 """Daemons as processes."""
 
+import asyncio
 import os
+import shutil
 import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
+from openevs.domain.ids import VolumeId
 from tests.engine.layers.bench import Bench, on_bench
+
+SLOW_START = """#!{python}
+import json, os, sys
+os.environ["WORDS"] = json.dumps(sys.argv[1:])
+rest = "import json, os, time; time.sleep(0.3); os.execv('{program}', ['{name}', *json.loads(os.environ['WORDS'])])"
+os.execv(sys.executable, [sys.executable, "-c", rest])
+"""
 
 
 def test_a_daemon_that_has_ended_leaves_no_zombie() -> None:
@@ -26,3 +40,66 @@ def test_a_daemon_that_has_ended_leaves_no_zombie() -> None:
                 os.kill(pid, 0)
 
     on_bench(test)
+
+
+def test_a_daemon_that_still_has_another_command_line_is_alive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process turns from one program into another; what it says of itself meanwhile is not that it has ended."""
+    program = tmp_path / "qemu-storage-daemon"
+    found = shutil.which(program.name)
+    program.write_text(SLOW_START.format(python=sys.executable, program=found, name=program.name))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    async def test(bench: Bench) -> None:
+        volume_id = await bench.volume()
+        async with bench.served(volume_id) as client:
+            await client.write(0, b"x" * 512, fua=True)
+        assert bench.core.volumes[volume_id].daemon is None
+
+    on_bench(test)
+
+
+@pytest.mark.parametrize("killed", ["the other", "the first", "none"])
+def test_two_daemons_of_one_volume_become_one(killed: str) -> None:
+    """A service that was killed as it started a daemon may leave one that nobody knows: it does not come between."""
+
+    async def test(bench: Bench) -> None:
+        volume_id = await bench.volume()
+        async with await bench.connect(volume_id) as client:
+            await client.write(0, b"x" * 512, fua=True)
+        first = bench.pid(volume_id)
+        other = await asyncio.to_thread(start_another, bench, volume_id)
+        if killed != "none":
+            doomed = other if killed == "the other" else first
+            os.kill(doomed, signal.SIGKILL)
+            await asyncio.to_thread(os.waitpid, doomed, 0)
+        await bench.lose()
+        async with await bench.connect(volume_id) as client:
+            assert await client.read(0, 512) == b"x" * 512
+        (left,) = {pid for pid in (first, other, bench.pid(volume_id)) if runs(pid)}
+        assert left == bench.pid(volume_id)
+
+    on_bench(test)
+
+
+def start_another(bench: Bench, volume_id: VolumeId) -> int:
+    """Start a daemon with the words of the one that serves a volume: it takes the place of its sockets."""
+    daemon = bench.state(volume_id).daemon
+    assert daemon is not None
+    words = Path(f"/proc/{daemon.pid}/cmdline").read_bytes().split(b"\0")[:-1]
+    daemon.files.remove()
+    process = subprocess.Popen(words, stdin=subprocess.DEVNULL, cwd=bench.pool / "layers")
+    until = time.monotonic() + 10
+    while not daemon.files.nbd.exists():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    process.returncode = 0  # whoever ends it waits for it, by its id
+    return process.pid
+
+
+def runs(pid: int) -> bool:
+    """Say whether there is such a process, and it has not ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in {"Z", "X"}
+    except (FileNotFoundError, ProcessLookupError):
+        return False

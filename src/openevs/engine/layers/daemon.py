@@ -8,6 +8,9 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
+import struct
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +33,8 @@ _LAUNCH: Final = (
     'exec "$@"'
 )
 _LOG_BYTES_MAX: Final = 1 << 20
+_PEER: Final = struct.Struct("3i")
+"""What the system says of who listens: process, user, group."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +90,8 @@ class Daemon:
     def __init__(self, files: RunFiles, settings: LayersSettings, pid: int | None = None) -> None:
         self.files = files
         self.pid = pid
+        self._born = ""
+        """When the process began, if it is one that we have started: with its id, that tells it from every other."""
         self._settings = settings
         self._qmp: QMPClient | None = None
         self._trigger = Trigger(files.trigger)
@@ -96,7 +103,12 @@ class Daemon:
 
     def alive(self) -> bool:
         """Whether the process is there and is ours (a zombie is not)."""
-        return self.pid is not None and _is_ours(self.pid, self.files.qmp)
+        if self.pid is None:
+            return False
+        if self._born and _born(self.pid) == self._born:
+            # What its command line says does not matter: for a moment that may be another program's.
+            return not _has_ended(self.pid)
+        return _is_ours(self.pid, self.files.qmp)
 
     async def spawn(self, arguments: Sequence[str], folder: Path) -> None:
         """Start the process in `folder` and connect. Raises what QEMU says is wrong with its arguments."""
@@ -104,6 +116,7 @@ class Daemon:
         await self.disconnect()
         with translated():
             self.pid = self._spawn(arguments, folder)  # in no thread: a cancelled caller would never learn the pid
+            self._born = _born(self.pid)
             try:
                 async with asyncio.timeout(self._settings.start_timeout_seconds):
                     while not await self._try_connect():  # noqa: ASYNC110  # another process gives us no event
@@ -116,14 +129,19 @@ class Daemon:
                 ) from None
 
     async def connect(self) -> None:
-        """Connect to a process that runs already. Raises Transient if it does not answer."""
+        """Connect to a process that runs already. Raises Transient if it does not answer.
+
+        If nobody listens at its socket, it is ending or another one has taken the place: it is ended."""
         await self.disconnect()
         qmp = QMPClient(self.files.key)
         try:
             async with asyncio.timeout(self._settings.qmp_timeout_seconds):
                 await qmp.connect(str(self.files.qmp))
         except (TimeoutError, QMPError, OSError) as error:
-            raise self._silent() from error
+            silent = self._silent()
+            if isinstance(getattr(error, "exc", error), ConnectionRefusedError | FileNotFoundError):
+                await self.kill()
+            raise silent from error
         self._qmp = qmp
 
     async def disconnect(self) -> None:
@@ -237,16 +255,31 @@ class Daemon:
         )
 
 
-def find_running(folder: Path) -> dict[Path, int]:
-    """Return the daemons that run from this folder, by the path of their QMP socket."""
-    found = {}
+def find_running(folder: Path) -> list[tuple[Path, int]]:
+    """Return the daemons that run from this folder, each with the path of its QMP socket. Of several with the same path
+    (a service was killed as it started one) the one that answers there comes first. Blocking."""
+    found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             for word in _command_line(int(entry.name)):
                 if word.startswith(f"socket,path={_escaped(folder)}/"):
                     path = word.removeprefix("socket,path=").split(",server=on")[0].replace(",,", ",")
-                    found[Path(path)] = int(entry.name)
-    return {path: pid for path, pid in found.items() if _is_ours(pid, path)}
+                    found.append((Path(path), int(entry.name)))
+    found = [(path, pid) for path, pid in dict.fromkeys(found) if _is_ours(pid, path)]
+    several = {path for path, number in Counter(path for path, _ in found).items() if number > 1}
+    answering = {path: _listener(path) for path in several}
+    return sorted(found, key=lambda one: answering.get(one[0], one[1]) != one[1])
+
+
+def _listener(socket_path: Path) -> int | None:
+    with socket.socket(socket.AF_UNIX) as one:
+        one.settimeout(1)
+        try:
+            one.connect(os.fspath(socket_path))
+        except OSError:
+            return None
+        pid: int = _PEER.unpack(one.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))[0]
+        return pid
 
 
 def _is_ours(pid: int, qmp: Path) -> bool:
@@ -277,6 +310,13 @@ def _command_line(pid: int) -> list[str]:
 def _state(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def _born(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except (FileNotFoundError, ProcessLookupError):
         return ""
 

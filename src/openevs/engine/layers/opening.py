@@ -89,15 +89,19 @@ class Opened:
 
     async def _take_over(self) -> None:
         core = self.core
-        running = await asyncio.to_thread(find_running, core.run_folder)
+        running: dict[Path, int] = {}
+        lost = []
+        for path, pid in await asyncio.to_thread(find_running, core.run_folder):
+            if running.setdefault(path, pid) != pid:
+                lost.append((path, pid))
         for volume in core.volumes.values():
             if volume.manifest.export is not None or core.files_of(volume.manifest).qmp in running:
                 core.host_of(volume)
         for host in core.hosts.values():
             host.daemon.pid = running.pop(host.daemon.files.qmp, None)
         prefix = run_prefix(core.pool.pool_id)
-        strays = [(path, pid) for path, pid in running.items() if path.name.startswith(prefix)]
-        for path, pid in strays:  # readers and merges of a process that was killed
+        strays = [(path, pid) for path, pid in (*lost, *running.items()) if path.name.startswith(prefix)]
+        for path, pid in strays:  # of a process that was killed: its readers and merges, and what it was just starting
             _log.info("stray_daemon_killed", pid=pid)
             await Daemon(RunFiles(path.parent, path.stem), core.settings, pid).kill()
         await asyncio.to_thread(_remove_strays, core, prefix)

@@ -30,7 +30,7 @@ def layers_bench(pool_folder: Path, run_folder: Path) -> ExportBench:
 
     async def kill_helpers() -> None:
         # Not what the files of process ids say: a daemon that was killed leaves its own, and the id is used again.
-        for pid in (await asyncio.to_thread(find_running, run_folder)).values():
+        for _, pid in await asyncio.to_thread(find_running, run_folder):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
