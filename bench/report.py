@@ -71,10 +71,6 @@ _WHY: Final = {
     "POST → available, snapshot 200 and on": (
         "QEMU stops and starts each layer of the chain for a cut, at some 10 µs a layer."
     ),
-    "GET one snapshot, one process": (
-        "A request costs some 170 µs of CPU time, a constant some 35; the rest is spread thinly over headers, route, "
-        "caller, look-up and answer, with no single large part: two thirds of it are spent in Python's interpreter."
-    ),
 }
 """Why a line is missed, as far as it is known."""
 
