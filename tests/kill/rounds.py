@@ -15,6 +15,7 @@ from typing import Final, Literal
 
 import yaml
 
+from openevs.engine.layers.daemon import find_running
 from tests.kill import checks
 from tests.kill.backups import check_vault, list_backups, settle_backups
 from tests.kill.clients import CinderClient, Client, HttpClient, Login
@@ -147,6 +148,11 @@ class _Run:
             close(volume, self.world)
         self.figures.reader = self.reader = Reader(self.client)
 
+    def _lost(self) -> list[str]:
+        known = set(self.service.daemons().values())
+        running = find_running(self.service.run_folder)
+        return [f"daemon {pid} runs, and is nobody's" for _, pid in running if pid not in known]
+
     async def _begin_admins(self, project: str) -> None:
         login = await asyncio.to_thread(_admin, self.service, project)
         self.admin, plain = HttpClient(login), HttpClient(login, self._count_request)
@@ -249,6 +255,7 @@ class _Run:
         running = len(self.service.daemons())
         if running != needed:
             wrong.append(f"{running} daemons run, {needed} are needed")
+        wrong += await asyncio.to_thread(self._lost)
         return wrong
 
 
