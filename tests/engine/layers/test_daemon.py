@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from openevs.domain.ids import VolumeId
+from openevs.engine.layers import slices
 from tests.engine.layers.bench import Bench, on_bench
 
 SLOW_START = """#!{python}
@@ -103,3 +104,15 @@ def runs(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in {"Z", "X"}
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def test_what_serves_a_volume_asks_for_short_slices() -> None:
+    async def test(bench: Bench) -> None:
+        volume_id = await bench.volume()
+        async with bench.served(volume_id):
+            pid = bench.pid(volume_id)
+            # A kernel that has no slices says 0 of everybody.
+            assert slices.granted(pid) == (slices.SLICE_NS if slices.granted(os.getpid()) else 0)
+            assert os.getpriority(os.PRIO_PROCESS, pid) == os.getpriority(os.PRIO_PROCESS, 0)
+
+    on_bench(test)

@@ -14,6 +14,7 @@ import structlog
 from msgspec.structs import replace
 
 from openevs.engine.errors import Broken, EngineError, OutcomeUnknown, Transient
+from openevs.engine.layers import slices
 from openevs.engine.layers.core import Core, Volume
 from openevs.engine.layers.daemon import Daemon
 from openevs.engine.layers.exports import node_name, server_words, write_key
@@ -191,6 +192,8 @@ class Serving:
         with translated():
             await asyncio.to_thread(write_key, export, daemon.files)
             await daemon.spawn(server_words(export, daemon.files), self._core.pool.layers)
+            if daemon.pid is not None:
+                slices.ask(daemon.pid)
             if export.transport == "unix":
                 daemon.files.nbd.chmod(self._settings.socket_mode)
         took_ms = round((time.perf_counter() - start) * 1e3, 1)
