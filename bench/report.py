@@ -55,11 +55,11 @@ _WHY: Final = {
         "client's polls, in one Python process that shares two cores with the writer, the daemon and the client."
     ),
     "writer's worst latency in that window": (
-        "In half of the windows the longest wait is not at the cut but at their beginning, while the service works on "
-        "the request: the kernel lets the writer or its daemon wait for a core that the service has, for up to one "
-        "slice of 2 ms, although the other one is idle. In the other half it is the cut, or the first flush after it, "
-        "for which QEMU writes the new head's reference counts, flushes, writes its tables, and flushes again. The "
-        "floor's own writer, in the notes below, has all that but the service."
+        "The longest wait is at the cut, at the first flush after it, or while the service works on the request: then "
+        "the writer waits for a core that the service has, although the other one is idle (daemons ask for short "
+        "slices where the kernel has them; clients do not). At the first flush, QEMU writes the new head's reference "
+        "counts, flushes, writes its tables, and flushes again. The floor's own writer, in the notes below, has all "
+        "that but the service."
     ),
     "group snapshot of 16 attached volumes, the cut": (
         "The daemon puts one head after the other on top, and looks at all of its layers for each."
