@@ -82,7 +82,7 @@ class GroupLoad:
         self.count("delete group snapshot", answer)
         for one in both:
             one.deleted |= answer.accepted
-            one.delete_sent = answer.accepted or answer.unknown
+            one.delete_sent = one.deleted or answer.unknown  # a snapshot may have been deleted by itself meanwhile
 
     async def _make(self, client: Client) -> None:
         if len(self.world.groups) >= MOST_MADE:

@@ -210,7 +210,8 @@ class Load:
         answer = await client.delete_snapshot(str(snapshot.id))
         self.tally.count("delete snapshot", answer)
         snapshot.deleted |= answer.accepted
-        snapshot.delete_sent = answer.accepted or answer.unknown
+        # It may have been deleted with its group snapshot before this was refused.
+        snapshot.delete_sent = snapshot.deleted or answer.unknown
 
     async def _put_back(self, client: Client) -> None:
         snapshot = self._pick([one for one in self.world.usable_snapshots() if not one.volume.uri])
