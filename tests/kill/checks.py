@@ -1,6 +1,7 @@
 """What must hold after each restart. Each check returns sentences about what does not."""
 
 import asyncio
+import contextlib
 import sqlite3
 import time
 from collections import Counter
@@ -19,6 +20,7 @@ from tests.kill.instants import passing_groups
 from tests.kill.journal import Snap, Vol, World, close
 
 QUIET_SECONDS: Final = 20.0
+_LOOKS: Final = 20
 Rows = dict[str, dict[str, Any]]
 """Id → what the API shows."""
 
@@ -208,7 +210,16 @@ def check_shown_quota(usage: Mapping[str, Any], volumes: Rows, snapshots: Rows) 
 
 
 def check_pool(pool: Path, world: World, volumes: Rows, snapshots: Rows) -> list[str]:
-    """On storage is what is listed, and no layer that nothing needs."""
+    """On storage is what is listed, and no layer that nothing needs. Merges may go on meanwhile: if a file goes away
+    between being listed and being read, all is looked at again."""
+    for _ in range(_LOOKS - 1):
+        with contextlib.suppress(FileNotFoundError):
+            return _check_pool(pool, world, volumes, snapshots)
+        time.sleep(0.05)
+    return _check_pool(pool, world, volumes, snapshots)
+
+
+def _check_pool(pool: Path, world: World, volumes: Rows, snapshots: Rows) -> list[str]:
     made = [manifest.read(path) for path in (pool / "volumes").glob("*.json")]
     wrong = _compare("volume", {one.volume_id for one in made}, set(volumes))
     frozen = {key for one in made for key in one.snapshots}
