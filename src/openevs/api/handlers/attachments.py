@@ -97,7 +97,7 @@ async def delete_attachment(call: Call) -> Reply:
 
 _PATH = "{project_id}/attachments"
 _ONE = _PATH + "/{attachment_id}"
-_LIST = ("limit", "offset", "marker", "sort", "sort_key", "sort_dir", "all_tenants", *ATTACHMENT_LIST.filters)
+_LIST = ATTACHMENT_LIST.parameters()
 _ROWS: Final[tuple[tuple[Any, ...], ...]] = (
     (
         "POST",

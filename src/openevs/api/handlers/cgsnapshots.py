@@ -10,8 +10,8 @@ from openevs.api.wire.consistency import (
     CG_SNAPSHOT_LIST,
     CgSnapshotCreate,
     cg_snapshot_detail,
-    cg_snapshot_summary,
 )
+from openevs.api.wire.groups import group_snapshot_summary
 from openevs.api.wire.lists import list_query
 from openevs.service import group_snapshots as service
 from openevs.service.group_snapshots import NewGroupSnapshot
@@ -22,7 +22,7 @@ async def post_cg_snapshot(call: Call) -> Reply:
     body = parse(call, "cgsnapshot", CgSnapshotCreate, strict_since=LENIENT)
     new = NewGroupSnapshot(body.consistencygroup_id, body.name, body.description)
     made = await service.create_group_snapshot(call.deps, call.caller, new)
-    return Reply({"cgsnapshot": cg_snapshot_summary(made)})
+    return Reply({"cgsnapshot": group_snapshot_summary(made)})
 
 
 async def list_cg_snapshots(call: Call) -> Reply:
@@ -38,7 +38,7 @@ async def list_cg_snapshots_detail(call: Call) -> Reply:
 async def _list(call: Call, *, detailed: bool) -> Reply:
     # The list has pages, but never had links to the next one.
     rows, _ = await service.list_group_snapshots(call.deps, call.caller, list_query(call, CG_SNAPSHOT_LIST))
-    view = cg_snapshot_detail if detailed else cg_snapshot_summary
+    view = cg_snapshot_detail if detailed else group_snapshot_summary
     return Reply({"cgsnapshots": [view(row) for row in rows]})
 
 
@@ -56,7 +56,7 @@ async def delete_cg_snapshot(call: Call) -> Reply:
 
 _PATH: Final = "{project_id}/cgsnapshots"
 _ONE: Final = _PATH + "/{cgsnapshot_id}"
-_LIST = ("limit", "offset", "marker", "sort", "sort_key", "sort_dir", "all_tenants", *CG_SNAPSHOT_LIST.filters)
+_LIST = CG_SNAPSHOT_LIST.parameters()
 _route = partial(Route, apis=("v3",), tag="Consistency groups")
 
 ROUTES = [

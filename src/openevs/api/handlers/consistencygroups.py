@@ -1,7 +1,7 @@
 """Consistency groups: groups of the reserved type, under their older names (`service/consistency.py`)."""
 
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from msgspec import UnsetType
 
@@ -15,9 +15,9 @@ from openevs.api.wire.consistency import (
     ConsistencyGroupDelete,
     ConsistencyGroupUpdate,
     consistency_group_detail,
-    consistency_group_summary,
 )
-from openevs.api.wire.lists import list_query, page_links
+from openevs.api.wire.groups import group_summary
+from openevs.api.wire.lists import list_query, page_reply
 from openevs.domain.errors import InvalidInput
 from openevs.domain.group import RESERVED_TYPE_ID
 from openevs.service import groups as service
@@ -38,7 +38,7 @@ async def post_consistency_group(call: Call) -> Reply:
         raise InvalidInput("volume_types", "it must have ids or names of volume types, with commas between them.")
     new = NewGroup(RESERVED_TYPE_ID, types, body.name, body.description, body.availability_zone or None)
     made = await service.create_group(call.deps, call.caller, new)
-    return Reply({"consistencygroup": consistency_group_summary(made)})
+    return Reply({"consistencygroup": group_summary(made)})
 
 
 async def post_consistency_group_from_source(call: Call) -> Reply:
@@ -47,7 +47,7 @@ async def post_consistency_group_from_source(call: Call) -> Reply:
     new = NewCopy(body.cgsnapshot_id or None, body.source_cgid or None, body.name, body.description)
     if (new.group_snapshot_id is None) == (new.source_group_id is None):
         raise InvalidInput("consistencygroup-from-src", "it must have one of cgsnapshot_id and source_cgid.")
-    return Reply({"consistencygroup": consistency_group_summary(await copy_group(call.deps, call.caller, new))})
+    return Reply({"consistencygroup": group_summary(await copy_group(call.deps, call.caller, new))})
 
 
 async def list_consistency_groups(call: Call) -> Reply:
@@ -63,12 +63,8 @@ async def list_consistency_groups_detail(call: Call) -> Reply:
 async def _list(call: Call, *, detailed: bool) -> Reply:
     query = list_query(call, CONSISTENCY_GROUP_LIST)
     rows, _, _ = await service.list_groups(call.deps, call.caller, query)
-    view = consistency_group_detail if detailed else consistency_group_summary
-    body: dict[str, Any] = {"consistencygroups": [view(row) for row in rows]}
-    links = page_links(call, query, [row.id for row in rows], None)
-    if links:
-        body["consistencygroup_links"] = links
-    return Reply(body)
+    views = [consistency_group_detail(row) if detailed else group_summary(row) for row in rows]
+    return page_reply(call, query, "consistencygroups", views, None, links_name="consistencygroup_links")
 
 
 async def get_consistency_group(call: Call) -> Reply:
@@ -108,7 +104,7 @@ async def delete_consistency_group(call: Call) -> Reply:
 
 _PATH: Final = "{project_id}/consistencygroups"
 _ONE: Final = _PATH + "/{consistencygroup_id}"
-_LIST = ("limit", "offset", "marker", "sort", "sort_key", "sort_dir", "all_tenants", *CONSISTENCY_GROUP_LIST.filters)
+_LIST = CONSISTENCY_GROUP_LIST.parameters()
 _route = partial(Route, apis=("v3",), tag="Consistency groups")
 
 ROUTES = [

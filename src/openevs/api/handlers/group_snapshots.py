@@ -13,7 +13,7 @@ from openevs.api.wire.groups import (
     group_snapshot_detail,
     group_snapshot_summary,
 )
-from openevs.api.wire.lists import list_query, page_links
+from openevs.api.wire.lists import list_query, page_reply
 from openevs.domain.errors import InvalidInput
 from openevs.domain.ids import is_uuid
 from openevs.service import group_snapshots as service
@@ -59,13 +59,7 @@ async def _list(call: Call, *, detailed: bool) -> Reply:
         query = ListQuery(Page(call.deps.settings.api.max_list_items))
     rows, count = await service.list_group_snapshots(call.deps, call.caller, only_generic(query))
     views = [group_snapshot_detail(call, row) if detailed else group_snapshot_summary(row) for row in rows]
-    body: dict[str, Any] = {"group_snapshots": views}
-    links = page_links(call, query, [row.id for row in rows], count)
-    if links:
-        body["group_snapshot_links"] = links
-    if count is not None:
-        body["count"] = count
-    return Reply(body)
+    return page_reply(call, query, "group_snapshots", views, count, links_name="group_snapshot_links")
 
 
 async def get_group_snapshot(call: Call) -> Reply:
@@ -99,7 +93,7 @@ GROUP_SNAPSHOT_ACTIONS: Final = {
 
 _PATH: Final = "{project_id}/group_snapshots"
 _ONE: Final = _PATH + "/{group_snapshot_id}"
-_LIST = ("limit", "offset", "marker", "sort", "sort_key", "sort_dir", "all_tenants", *GROUP_SNAPSHOT_LIST.filters)
+_LIST = GROUP_SNAPSHOT_LIST.parameters()
 _route = partial(Route, apis=("v3",), since=14, tag="Groups")
 
 ROUTES = [

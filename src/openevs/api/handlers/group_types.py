@@ -12,7 +12,7 @@ from openevs.api.wire.groups import (
     GroupTypeUpdate,
     group_type_view,
 )
-from openevs.api.wire.lists import list_query, page_links
+from openevs.api.wire.lists import list_query, page_reply
 from openevs.domain.errors import InvalidInput, NotFound
 from openevs.domain.group import GroupType
 from openevs.service import group_types as service
@@ -34,11 +34,8 @@ async def list_group_types(call: Call) -> Reply:
     text = str(query.filters.get("is_public", "true"))
     public = None if text.lower() == "none" else flag("is_public", text)
     rows = await service.list_group_types(call.deps, call.caller, query.page, public)
-    body: dict[str, Any] = {"group_types": [group_type_view(call, row) for row in rows]}
-    links = page_links(call, query, [row.id for row in rows], None)
-    if links:
-        body["group_type_links"] = links
-    return Reply(body)
+    views = [group_type_view(call, row) for row in rows]
+    return page_reply(call, query, "group_types", views, None, links_name="group_type_links")
 
 
 async def get_group_type(call: Call) -> Reply:

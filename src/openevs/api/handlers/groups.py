@@ -18,7 +18,7 @@ from openevs.api.wire.groups import (
     group_detail,
     group_summary,
 )
-from openevs.api.wire.lists import list_query, page_links
+from openevs.api.wire.lists import list_query, page_reply
 from openevs.domain.errors import InvalidInput
 from openevs.domain.ids import is_uuid
 from openevs.service import groups as service
@@ -61,13 +61,7 @@ async def _list(call: Call, *, detailed: bool) -> Reply:
     query = only_generic(list_query(call, GROUP_LIST))
     rows, members, count = await service.list_groups(call.deps, call.caller, query)
     views = [group_detail(call, row, members.get(row.id, ())) if detailed else group_summary(row) for row in rows]
-    body: dict[str, Any] = {"groups": views}
-    links = page_links(call, query, [row.id for row in rows], count)
-    if links:
-        body["group_links"] = links
-    if count is not None:
-        body["count"] = count
-    return Reply(body)
+    return page_reply(call, query, "groups", views, count, links_name="group_links")
 
 
 async def get_group(call: Call) -> Reply:
@@ -158,7 +152,7 @@ GROUP_ACTIONS: Final = {
 
 _PATH: Final = "{project_id}/groups"
 _ONE: Final = _PATH + "/{group_id}"
-_LIST = ("limit", "offset", "marker", "sort", "sort_key", "sort_dir", "all_tenants", *GROUP_LIST.filters)
+_LIST = GROUP_LIST.parameters()
 _route = partial(Route, apis=("v3",), since=13, tag="Groups")
 
 ROUTES = [

@@ -37,7 +37,7 @@ async def delete_message(call: Call) -> Reply:
 
 _PATH = "{project_id}/messages"
 _ONE = _PATH + "/{message_id}"
-_LIST = ("limit", "offset", "marker", "sort", "sort_key", "sort_dir", "all_tenants", *MESSAGE_LIST.filters)
+_LIST = MESSAGE_LIST.parameters()
 _route = partial(Route, apis=("v3",), since=3, tag="Messages")
 
 ROUTES = [

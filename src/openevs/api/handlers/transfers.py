@@ -84,7 +84,7 @@ async def delete_transfer(call: Call) -> Reply:
     return Reply()
 
 
-_LIST = ("limit", "offset", "marker", "sort", "sort_key", "sort_dir", "all_tenants", *TRANSFER_LIST.filters)
+_LIST = TRANSFER_LIST.parameters()
 
 
 def _routes(name: str, create: Handler, body: type, apis: tuple[str, ...]) -> list[Route]:

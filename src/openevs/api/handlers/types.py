@@ -1,11 +1,11 @@
 """Volume types: list and show for everybody, create, update and delete for administrators (spec 4.6)."""
 
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from openevs.api.call import Call, Reply, Route
 from openevs.api.wire.bodies import flag, parse
-from openevs.api.wire.lists import list_query, page_links
+from openevs.api.wire.lists import list_query, page_reply
 from openevs.api.wire.types import (
     TYPE_LIST,
     TypeCreate,
@@ -23,11 +23,8 @@ async def list_types(call: Call) -> Reply:
     """List the types that the project may use."""
     query = list_query(call, TYPE_LIST)
     rows = await service.list_types(call.deps, call.caller, query)
-    body: dict[str, Any] = {"volume_types": [type_view(call, found) for found in rows]}
-    links = page_links(call, query, [row.id for row in rows], None)
-    if links:
-        body["volume_type_links"] = links
-    return Reply(body)
+    views = [type_view(call, found) for found in rows]
+    return page_reply(call, query, "volume_types", views, None, links_name="volume_type_links")
 
 
 async def get_type(call: Call) -> Reply:

@@ -8,7 +8,7 @@ from msgspec import UNSET, UnsetType
 from openevs.api.call import Call, Reply, Route
 from openevs.api.policy import allowed
 from openevs.api.wire.bodies import flag, json_object, parse
-from openevs.api.wire.lists import list_query, page_reply
+from openevs.api.wire.lists import PAGING, list_query, page_reply
 from openevs.api.wire.volumes import (
     VOLUME_LIST,
     VolumeCreate,
@@ -188,8 +188,7 @@ def _wish(call: Call, name: str) -> bool:
 
 
 _PATH = "{project_id}/volumes"
-_PAGE = ("limit", "offset", "marker", "sort", "sort_key", "sort_dir", "all_tenants", "with_count")
-_LIST = (*_PAGE, *VOLUME_LIST.filters, "metadata")
+_LIST = (*PAGING, *VOLUME_LIST.filters, "metadata")
 
 ROUTES = [
     Route("POST", _PATH, post_volume, 202, "Create a volume", policy="volume:create", body=VolumeCreate, tag="Volumes"),

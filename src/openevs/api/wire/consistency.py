@@ -2,9 +2,9 @@
 
 from typing import Any, Final
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import Struct
 
-from openevs.api.wire.groups import GROUP_LIST, GROUP_SNAPSHOT_LIST
+from openevs.api.wire.groups import GROUP_LIST, GROUP_SNAPSHOT_LIST, GroupUpdate
 from openevs.api.wire.times import wire_time
 from openevs.domain.group import Group, GroupSnapshot
 
@@ -28,13 +28,8 @@ class ConsistencyGroupCopy(Struct):
     source_cgid: str | None = None
 
 
-class ConsistencyGroupUpdate(Struct):
+class ConsistencyGroupUpdate(GroupUpdate):
     """The body of an update, in its envelope `consistencygroup`. Volumes are ids with commas between them."""
-
-    name: str | UnsetType | None = UNSET
-    description: str | UnsetType | None = UNSET
-    add_volumes: str | UnsetType | None = UNSET
-    remove_volumes: str | UnsetType | None = UNSET
 
 
 class ConsistencyGroupDelete(Struct):
@@ -60,11 +55,6 @@ CG_SNAPSHOT_LIST: Final = GROUP_SNAPSHOT_LIST._replace(
 )
 
 
-def consistency_group_summary(group: Group) -> dict[str, Any]:
-    """Return what the short list, and the answer to a create, show."""
-    return {"id": group.id, "name": group.name}
-
-
 def consistency_group_detail(group: Group) -> dict[str, Any]:
     """Return what show and the long list show."""
     return {
@@ -76,11 +66,6 @@ def consistency_group_detail(group: Group) -> dict[str, Any]:
         "description": group.description,
         "volume_types": group.volume_types,
     }
-
-
-def cg_snapshot_summary(made: GroupSnapshot) -> dict[str, Any]:
-    """Return what the short list, and the answer to a create, show."""
-    return {"id": made.id, "name": made.name}
 
 
 def cg_snapshot_detail(made: GroupSnapshot) -> dict[str, Any]:

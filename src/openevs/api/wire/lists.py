@@ -21,6 +21,8 @@ MAX_EVS_LIMIT = 1000
 MAX_IDS = 1000
 MAX_KEYS = 100
 """Keys of one filter that is an object."""
+_PAGE = ("limit", "offset", "marker", "sort", "sort_key", "sort_dir", "all_tenants")
+PAGING = (*_PAGE, "with_count")
 COMPARISONS = ("gt", "gte", "lt", "lte", "eq", "neq")
 
 
@@ -45,6 +47,10 @@ class Listing(NamedTuple):
     """Filters that are objects, and the microversions from which they are there."""
     parse: Mapping[str, Callable[[str, str], Any]] = {}
     """What makes a value of a filter's text, given name and text; without an entry the text is the value."""
+
+    def parameters(self) -> tuple[str, ...]:
+        """Return what the list's query may have, for the description of the API."""
+        return (*_PAGE, *self.filters)
 
 
 SNAPSHOT_LIST = Listing(
@@ -84,7 +90,6 @@ SNAPSHOT_LIST = Listing(
     metadata_since=22,
     parse={"consumes_quota": flag},
 )
-PAGING = ("limit", "offset", "marker", "sort", "sort_key", "sort_dir", "all_tenants", "with_count")
 
 
 def list_query(call: Call, listing: Listing) -> ListQuery:
@@ -229,13 +234,14 @@ def page_reply(
     views: Sequence[Mapping[str, Any]],
     count: int | None,
     path: str | None = None,
+    links_name: str | None = None,
 ) -> Reply:
     """Answer with one page: the views under `name`, links to the next page if there may be one, the count if there is.
-    For `path` see `page_links`."""
+    For `path` see `page_links`; the links are called after `name` unless they have another name."""
     body: dict[str, Any] = {name: views}
     links = page_links(call, query, [view["id"] for view in views], count, path)
     if links:
-        body[f"{name}_links"] = links
+        body[links_name or f"{name}_links"] = links
     if count is not None:
         body["count"] = count
     return Reply(body)
