@@ -191,14 +191,17 @@ def migrate(config: Path | None, data_folder: str | None) -> None:
     "--rebuild", is_flag=True, help="Make rows for what is only in the pool or the vault: for a database that is lost."
 )
 @click.option("--project", help="With --rebuild: give everything to the project of this name.")
-def doctor(config: Path | None, data_folder: str | None, rebuild: bool, project: str | None) -> None:
+@click.option("--read-backups", is_flag=True, help="Also read every backup whole, and name each chunk that is damaged.")
+def doctor(
+    config: Path | None, data_folder: str | None, rebuild: bool, project: str | None, read_backups: bool
+) -> None:
     """Compare pool, vault and database, with the service stopped; exit status 1 if something is not as it should be."""
     from openevs.commands import doctor as command
     from openevs.commands.table import render
 
     settings, _ = settings_of(config, data_folder)
     try:
-        report = command.run(settings, rebuild=rebuild, project=project)
+        report = command.run(settings, rebuild=rebuild, project=project, read_backups=read_backups)
     except command.CannotExamine as error:
         raise Failure(str(error)) from None
     if report.recovered is not None:

@@ -293,6 +293,25 @@ def test_a_vault_that_cannot_be_used_does_not_keep_the_pool_from_being_looked_at
     ), said  # fmt: skip
 
 
+def test_doctor_reads_backups_and_a_new_full_one_mends_them(folder: Path) -> None:
+    def chunks() -> list[Path]:
+        return [path for path in (folder / "backups" / "chunks").rglob("*") if path.is_file()]
+
+    with served(folder) as service:
+        volume = service.volume("saved")
+        service.write(volume, "saved")
+        backup = service.backup(volume, "saved")
+    assert openevs(folder, "doctor", "--read-backups")[0] == 0
+    damaged = max(chunks(), key=lambda path: path.stat().st_size)
+    damaged.write_bytes(damaged.read_bytes()[:9])
+    status, said = openevs(folder, "doctor", "--read-backups")
+    assert (status, damaged.name in said, backup in said) == (1, True, True), said
+    with served(folder) as service:
+        service.backup(volume, "again")
+    status, said = openevs(folder, "doctor", "--read-backups")
+    assert status == 0, said
+
+
 def test_doctor_names_everything_that_is_wrong(folder: Path) -> None:
     with served(folder) as service:
         lost, stuck, large, damaged = (service.volume(name) for name in ("lost", "stuck", "large", "damaged"))

@@ -17,7 +17,7 @@ WHOLE = [Piece(0, SIZE)]
 
 
 class Gate:
-    """Where one who comes waits, once the gate is shut, until it is opened."""
+    """Where the first who comes, once the gate is shut, waits until it is opened; others pass."""
 
     def __init__(self) -> None:
         self._way = threading.Event()
@@ -31,7 +31,7 @@ class Gate:
         self._way.set()
 
     def pass_through(self) -> None:
-        if not self._way.is_set():
+        if not self._way.is_set() and not self.reached.is_set():
             self.reached.set()
             assert self._way.wait(20)
 

@@ -28,8 +28,8 @@ class SlowStore(FolderStore):
     def _wait(self) -> None:
         time.sleep(self._random.random() * 0.004)
 
-    def head(self, name: str) -> int | None:
-        found = super().head(name)
+    def get(self, name: str) -> bytes | None:
+        found = super().get(name)
         self._wait()
         return found
 

@@ -1,6 +1,7 @@
 """What a vault promises, on real files."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,35 @@ def test_damaged_and_missing_chunk(vault: Repository, store: ObjectStore) -> Non
         store.put(f"backups/{A}", (store.get(f"backups/{A}") or b"")[:-1])
         with pytest.raises(Damaged):
             await vault.inspect(A)
+
+    asyncio.run(scene())
+
+
+def test_a_new_backup_mends_the_chunks_it_shares(vault: Repository, store: ObjectStore) -> None:
+    async def scene() -> None:
+        volume = Volume(4 * MIB)
+        volume.scribble(6, 3, MIB, MIB)
+        extents = volume.take_extents()
+        first = await back_up(vault, volume, A, extents=extents)
+        names = chunks(store)
+
+        def flipped(good: bytes) -> bytes:
+            return good[:-9] + bytes([good[-9] ^ 1]) + good[-8:]
+
+        ways: tuple[Callable[[bytes], bytes], ...] = (flipped, lambda good: good[:20], lambda _: b"")
+        for number, spoil in enumerate(ways):
+            for name in names:
+                store.put(name, spoil(store.get(name) or b""))
+            assert len(await vault.check(A)) > 0
+            later = f"later-{number}"
+            facts = await back_up(vault, volume, later, extents=extents)
+            assert facts.bytes_stored == first.bytes_stored, "what is damaged is not relied on"
+            assert chunks(store) == names
+            for backup_id in (later, A):
+                assert await vault.check(BackupId(backup_id)) == []
+                assert await restored(vault, backup_id, 4 * MIB) == bytes(volume.data)
+        again = await back_up(vault, volume, C, extents=extents)
+        assert again.bytes_stored == 0
 
     asyncio.run(scene())
 

@@ -7,7 +7,14 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from openevs.commands.vault_findings import Finding, compare_vault, look_into, opened_vault, remove_unfinished
+from openevs.commands.vault_findings import (
+    Finding,
+    compare_vault,
+    look_into,
+    opened_vault,
+    read_whole,
+    remove_unfinished,
+)
 from openevs.compose import (
     VOLUME_TYPE,
     AlreadyRunning,
@@ -65,7 +72,7 @@ class Report(NamedTuple):
     """Names of what is in the pool and nobody's."""
 
 
-def run(settings: Settings, *, rebuild: bool, project: str | None) -> Report:
+def run(settings: Settings, *, rebuild: bool, project: str | None, read_backups: bool) -> Report:
     """Examine, after rebuilding if that is asked for. Raises CannotExamine."""
     # What is wrong is in the report; the rest of a service's log is of no use here.
     configure_logging(Log(level="error", format=settings.log.format))
@@ -79,7 +86,7 @@ def run(settings: Settings, *, rebuild: bool, project: str | None) -> Report:
         with lock_folder(settings.data_folder):
             make_private(settings)
             migrate(settings.database_url)
-            return asyncio.run(_run(settings, rebuild=rebuild, project=project))
+            return asyncio.run(_run(settings, rebuild=rebuild, project=project, read_backups=read_backups))
     except AlreadyRunning:
         raise CannotExamine(f"A service is running on {settings.data_folder}; stop it first.") from None
     except (EngineError, VaultError) as error:
@@ -88,7 +95,7 @@ def run(settings: Settings, *, rebuild: bool, project: str | None) -> Report:
         raise CannotExamine(str(error)) from None
 
 
-async def _run(settings: Settings, *, rebuild: bool, project: str | None) -> Report:
+async def _run(settings: Settings, *, rebuild: bool, project: str | None, read_backups: bool) -> Report:
     db = Database(settings.database_url)
     engine = build_engine(settings)
     try:
@@ -101,6 +108,7 @@ async def _run(settings: Settings, *, rebuild: bool, project: str | None) -> Rep
                 if rebuild:
                     await remove_unfinished(vault, db)
                 findings += await compare_vault(vault, db)
+                findings += await read_whole(vault) if read_backups else []
         objects = await engine.list_objects()
         damaged = await engine.check() if isinstance(engine, Checks) else []
         findings += [Finding("damage", "-", text) for text in damaged]

@@ -53,6 +53,17 @@ async def look_into(vault: Vault, findings: list[Finding]) -> list[FoundBackup]:
     return found
 
 
+async def read_whole(vault: Vault) -> list[Finding]:
+    """Read everything that every backup needs."""
+    findings = []
+    for backup_id in await vault.list_backups():
+        try:
+            findings += [Finding("damage", backup_id, text) for text in await vault.check(backup_id)]
+        except Damaged as error:
+            findings.append(Finding("damage", backup_id, error.reason))
+    return findings
+
+
 async def remove_unfinished(vault: Vault, db: Database) -> None:
     """Give back the room of what was begun by a database that is lost: nobody goes on with it."""
     known = await db.read(known_vault_ids)

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
+import structlog
 
 from openevs.domain.ids import BackupId, new_hex
 from openevs.vault.claims import Claims, Hold
@@ -23,6 +24,7 @@ from openevs.vault.index import FORMAT, IndexFormatError, Root, Run, decode_root
 from openevs.vault.objects import ObjectStore
 from openevs.vault.sealing import DamageError, Sealer
 
+_log = structlog.get_logger()
 _CHUNKS, _BACKUPS, _BEGUN, _ENDED = "chunks/", "backups/", "begun/", "ended/"
 _SAFE_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _DIGEST_BYTES: Final = 32
@@ -90,15 +92,25 @@ class Contents:
     # Chunks and segments
 
     def put(self, plain: bytes, hold: Hold) -> Stored:
-        """Make the store hold these bytes."""
+        """Make the store hold these bytes. What is there under their name is read first: relied on unread, a chunk that
+        was damaged since would spoil this backup too; written anew, it is whole again for the older ones as well."""
         name = self._sealer.name(plain)
         self.claims.claim(hold, name)
-        key = chunk_key(name)
-        if self.store.head(key):
+        if self._is_whole(name):
             return Stored(name, 0)
         sealed = self._sealer.seal(plain, name)
-        self.store.put(key, sealed)
+        self.store.put(chunk_key(name), sealed)
         return Stored(name, len(sealed))
+
+    def _is_whole(self, name: bytes) -> bool:
+        try:
+            if (data := self.store.get(chunk_key(name))) is None:
+                return False
+            self._sealer.unseal(data, name)
+        except (DamageError, Damaged) as error:
+            _log.warning("vault_chunk_mended", chunk=name.hex(), reason=str(error))
+            return False
+        return True
 
     def get(self, name: bytes, backup_id: BackupId, offset_bytes: int) -> tuple[bytes, int]:
         """Return the bytes of this name, and how many were read of the store. Raises Damaged."""

@@ -112,7 +112,8 @@ class Vault(Protocol):
         """Make the backup exist. `extents` come in order and do not overlap; outside of them the volume is as the
         parent has it (beyond the parent's end: zeros), or zeros if there is no parent.
         A repeat returns the same facts, and reads nothing if it was finished. After an interruption it reads again,
-        but does not store again what is there; `read` must give the bytes of the same frozen moment.
+        but does not store again what is there; `read` must give the bytes of the same frozen moment. What is there, but
+        damaged, is stored again.
         Raises Missing for an unknown parent."""
 
     async def restore(self, backup_id: BackupId, write: Write, zero: Zero, report: Report = unreported) -> BackupFacts:
