@@ -84,7 +84,9 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
     assert "does not exist" in done.stderr
 
 
-def test_a_changed_image_is_seen_to_differ(folder: Path, tmp_path: Path) -> None:
+def test_a_changed_image_is_seen_to_differ(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As for a user who is not root, on Debian.
+    monkeypatch.setenv("PATH", "/usr/local/bin:/usr/bin:/bin")
     image = tmp_path / "image"
     make_image(folder, image, size_for(folder))
     expected = listing_of(folder)

@@ -25,6 +25,8 @@ _IN_FLIGHT: Final = 4
 _BLOCK_BYTES: Final = 4096
 _TOOL_SECONDS: Final = 600.0
 _LOST_AND_FOUND: Final = "lost+found"
+_SYSTEM_FOLDERS: Final = f"{os.pathsep}/usr/sbin{os.pathsep}/sbin"
+"""Where e2fsprogs are, which a user who is not root does not have in PATH."""
 
 
 class DiskError(Exception):
@@ -161,7 +163,8 @@ def _differences(image: Path, before: Path | None) -> Iterator[tuple[int, bytes]
 
 
 def _run(*command: str, given: str = "") -> None:
-    environ = {**os.environ, "LC_ALL": "C", "DEBUGFS_PAGER": "cat"}
+    path = os.environ.get("PATH", os.defpath) + _SYSTEM_FOLDERS
+    environ = {**os.environ, "PATH": path, "LC_ALL": "C", "DEBUGFS_PAGER": "cat"}
     try:
         done = subprocess.run(
             command, input=given, capture_output=True, text=True, timeout=_TOOL_SECONDS, env=environ, check=False
