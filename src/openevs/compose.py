@@ -19,7 +19,6 @@ from openevs.api.endpoint import Endpoint
 from openevs.api.handlers.health import health_routes
 from openevs.api.openapi import openapi_route
 from openevs.api.routes import ROUTES, build_tree
-from openevs.domain.backup import Moved
 from openevs.domain.ids import GIB
 from openevs.engine.errors import EngineError
 from openevs.engine.port import Engine
@@ -31,6 +30,7 @@ from openevs.observe.metrics import Metrics
 from openevs.operations.admission import admit_pool
 from openevs.operations.catalog import KINDS
 from openevs.operations.kind import Beside, Kind
+from openevs.operations.progress import Progresses
 from openevs.operations.runner import Runner
 from openevs.operations.sweeps import Sweeper
 from openevs.service.deps import Deps
@@ -41,7 +41,7 @@ from openevs.store.database import Database, Tx
 from openevs.store.dialect import sqlite_path
 from openevs.store.schema import migrate
 from openevs.vault.folder import FolderStore
-from openevs.vault.port import Progress, Vault
+from openevs.vault.port import Vault
 from openevs.vault.repository import Repository
 from openevs.vault.sealing import Sealer, read_key
 
@@ -141,8 +141,8 @@ class Application:
         )
         self.identity = EmbeddedIdentity(self.db, settings.identity, clock)
         self.keystone = build_keystone(settings, clock) if settings.identity.kind == "keystone" else None
-        self._moved: dict[str, Moved] = {}
-        beside = Beside(self.vault, self._note_progress)
+        progresses = Progresses()
+        beside = Beside(self.vault, progresses.note)
         self.runner = Runner(
             self.db, self.engine, kinds, clock, node, settings.operations, beside, self.metrics.operation
         )
@@ -154,7 +154,7 @@ class Application:
             bell=self.runner,
             settings=settings,
             volume_type=VOLUME_TYPE,
-            moved=self._moved.get,
+            moved=progresses.get,
             powers=frozenset(self.engine.describe().powers),
             max_volume_gib=min(settings.api.max_volume_gib, self.engine.describe().max_volume_bytes // GIB),
             backends=tuple(settings.engine.backends.split(",")) if settings.engine.backends else (VOLUME_TYPE,),
@@ -188,9 +188,6 @@ class Application:
         self._sweeping = asyncio.create_task(self.sweeper.run(self.metrics))
         self._open = True
         return made
-
-    def _note_progress(self, resource_id: str, progress: Progress) -> None:
-        self._moved[resource_id] = Moved(progress.bytes_read, progress.bytes_total, progress.seconds)
 
     async def not_ready(self) -> str | None:
         """Return why requests cannot be served now, or None if they can."""

@@ -277,7 +277,10 @@ def test_a_volume_changes_its_backend(tmp_path: Path) -> None:
         never = {"os-retype": {"new_type": "on-big", "migration_policy": "never"}}
         assert fault(await client.call("POST", f"{one}/action", never)) == (400, "badRequest")
         moving = {"os-retype": {"new_type": "on-big", "migration_policy": "on-demand"}}
+        await run.app.runner.stop()
         assert (await client.call("POST", f"{one}/action", moving)).status_code == 202
+        assert await shown() == ["openevs@big#big", "success", "success", "on-big"], "all of it at once"
+        await run.app.runner.start()
         await client.until("volume", volume["id"], "available")
         assert await shown() == ["openevs@big#big", "success", "success", "on-big"]
 

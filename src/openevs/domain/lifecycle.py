@@ -31,9 +31,8 @@ TRANSITIONAL_SNAPSHOT_STATUSES: Final = frozenset(
     "creating deleting rollbacking restoring unmanaging backing-up".split()
 )
 
-MIGRATING: Final = "migrating"
 MIGRATED: Final = "success"
-"""What is said of a volume's migration while it goes on, and for ever after."""
+"""What is said of a volume's migration, which takes no time, for ever after."""
 
 PREVIOUS: Final = "<previous>"
 """As the target of a move: the status the volume had before the interruption."""

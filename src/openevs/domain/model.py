@@ -45,7 +45,7 @@ class Volume(NamedTuple):
     backend: str | None = None
     """Name of the backend it was put on; None: the first one."""
     migration_status: str | None = None
-    """`success` once it has changed its backend, `migrating` while it does."""
+    """`success` once it has changed its backend."""
 
 
 class Snapshot(NamedTuple):

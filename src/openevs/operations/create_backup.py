@@ -13,6 +13,7 @@ The own snapshot's row goes when the backup is there; its frozen state stays on 
 backup cannot be made, whatever is in the vault and on storage of it is removed, and the row stays as `error`.
 """
 
+import time
 from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
@@ -28,6 +29,7 @@ from openevs.engine.errors import Mismatch, Unsupported
 from openevs.engine.port import ChangedBlocks, Engine, Extent, Reads, SnapshotSpec
 from openevs.operations.ends import end_backup, end_snapshot, end_volume
 from openevs.operations.kind import Beside, Facts, Kind, LongStep, Step
+from openevs.operations.progress import rate
 from openevs.store.backups import forget_bases, update_backup
 from openevs.store.database import Tx
 from openevs.store.operations import release_claim
@@ -82,12 +84,15 @@ async def copy(engine: Engine, beside: Beside, operation: Operation, facts: Fact
         "taken_at": facts.get("taken_at") or work.get("taken_at", ""),
     }  # fmt: skip
     order = BackupOrder(backup_id, size_bytes, None if whole else parent, labels)
+    began = time.monotonic()
     made = await beside.vault.ensure_backup(
         order, partial(engine.read, source), extents, partial(beside.report, operation.resource_id)
     )
+    seconds = time.monotonic() - began
     log.info(
         "backup_stored", backup_id=backup_id, bytes_read=made.bytes_read, bytes_stored=made.bytes_stored,
-        incremental=order.parent_id is not None,
+        incremental=order.parent_id is not None, seconds=round(seconds, 3),
+        bytes_per_second=rate(made.bytes_read, seconds),
     )  # fmt: skip
     return {
         "object_count": made.object_count,

@@ -10,9 +10,12 @@ so. The former can be restored again, both can be deleted. The backup is what it
 """
 
 import contextlib
+import time
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
+
+import structlog
 
 from openevs.domain.backup import BackupMoves
 from openevs.domain.ids import GIB, BackupId, VolumeId
@@ -23,9 +26,12 @@ from openevs.engine.port import Engine, VolumeSpec, Writes
 from openevs.operations.disconnect_volume import stop_serving
 from openevs.operations.ends import end_backup, end_volume
 from openevs.operations.kind import Beside, Facts, Kind, LongStep, Step
+from openevs.operations.progress import rate
 from openevs.store.backups import find_backup
 from openevs.store.database import Tx
 from openevs.store.volumes import find_volume
+
+log = structlog.get_logger()
 
 ORIGIN: Final = "src_backup_id"
 """The key of a volume's metadata that names the backup its bytes are from."""
@@ -53,11 +59,17 @@ async def write(engine: Engine, beside: Beside, operation: Operation, facts: Fac
     with contextlib.suppress(Transient):  # what an earlier attempt wrote may be lost: all of it is written again
         await engine.flush(volume_id)
     zero = partial(_zero, engine, volume_id)
+    began = time.monotonic()
     restored = await beside.vault.restore(
         BackupId(work["vault_id"]), partial(engine.write, volume_id), zero, partial(beside.report, work["backup_id"])
     )
     await zero(restored.size_bytes, work["size_gib"] * GIB - restored.size_bytes)
     await engine.flush(volume_id)
+    seconds = time.monotonic() - began
+    log.info(
+        "backup_restored", backup_id=work["backup_id"], volume_id=volume_id, bytes_done=restored.size_bytes,
+        seconds=round(seconds, 3), bytes_per_second=rate(restored.size_bytes, seconds),
+    )  # fmt: skip
     return {}
 
 

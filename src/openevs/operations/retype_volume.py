@@ -10,7 +10,7 @@ If it cannot be done, type and quota are as before, and the volume too.
 from datetime import datetime
 
 from openevs.domain.ids import VolumeId
-from openevs.domain.lifecycle import MIGRATED, VolumeMoves
+from openevs.domain.lifecycle import VolumeMoves
 from openevs.domain.model import Operation
 from openevs.domain.quota import volume_usage
 from openevs.engine.port import Engine, Limits, Throttles
@@ -39,8 +39,7 @@ async def _limit(engine: Engine, operation: Operation, limits: dict[str, int]) -
 
 def succeed(tx: Tx, operation: Operation, facts: Facts, now: datetime) -> None:
     """The volume is of the new type."""
-    moved = {"migration_status": MIGRATED} if operation.input.get("moves") else {}
-    end_volume(tx, operation.resource_id, VolumeMoves.retyped, now, moved)
+    end_volume(tx, operation.resource_id, VolumeMoves.retyped, now)
 
 
 def fail(tx: Tx, operation: Operation, reason: str, now: datetime) -> None:

@@ -5,7 +5,7 @@ from typing import Final
 
 from openevs.domain.backends import backend_host, pool_name
 from openevs.domain.errors import InUse, InvalidInput
-from openevs.domain.lifecycle import MIGRATED, MIGRATING, VolumeMoves
+from openevs.domain.lifecycle import MIGRATED, VolumeMoves
 from openevs.domain.model import Caller, Operation, Volume, VolumeType
 from openevs.domain.qos import limits_of
 from openevs.domain.quota import volume_usage
@@ -57,7 +57,6 @@ def _accept_retype(
             "backend": before.backend,
             "migration_status": before.migration_status,
         },
-        "moves": bool(moves),
     }
     return volume, queue_volume_work(tx, deps, caller, "retype_volume", volume, work, now)
 
@@ -72,7 +71,8 @@ def _wanted(tx: Tx, deps: Deps, caller: Caller, volume: Volume, word: str) -> Vo
 
 
 def _move_for(tx: Tx, deps: Deps, volume: Volume, wanted: VolumeType, policy: str) -> dict[str, str]:
-    """Return what changes in the row if the type wants another backend; nothing if the volume stays where it is."""
+    """Return what changes in the row if the type wants another backend; nothing if the volume stays where it is.
+    Clients that see the new type look for the end of the migration, which has no bytes to move, at the same moment."""
     now_on = volume.backend or deps.backends[0]
     backend, no_place = place(tx, deps, wanted, now_on)
     if no_place is not None:
@@ -83,7 +83,7 @@ def _move_for(tx: Tx, deps: Deps, volume: Volume, wanted: VolumeType, policy: st
         raise InvalidInput(
             "migration_policy", f"type {wanted.name!r} is on backend {backend}, the volume on {now_on}: only on-demand."
         )
-    return {"backend": backend, "migration_status": MIGRATING}
+    return {"backend": backend, "migration_status": MIGRATED}
 
 
 async def migrate_volume(deps: Deps, caller: Caller, volume_id: str, host: str) -> None:
