@@ -159,6 +159,7 @@ async def settle_attachments(client: HttpClient, world: World, volumes: Rows) ->
         if volume.uri:
             wrong.append(f"volume {volume.id} was attached, but is {volumes[str(volume.id)]['status']}: {found}")
         volume.uri = volume.attachment = None
+        volume.apart = False
         wrong += await _detach(client, str(volume.id), [one["id"] for one in found])
     return wrong
 
@@ -227,7 +228,9 @@ def _check_pool(pool: Path, world: World, volumes: Rows, snapshots: Rows) -> lis
     served = {str(one.volume_id) for one in made if one.export is not None}
     wrong += _compare("export of volume", served, {str(one.id) for one in world.volumes if one.uri})
     strays = [manifest.read(path) for path in (pool / "released").glob("*.json")]
-    wrong += _compare("stray", {one.released for one in strays}, {one.name for one in world.strays})
+    names = {one.released for one in strays} | {name for one in made for name in one.released_snapshots}
+    names |= {f"incoming/{path.name}" for path in (pool / "incoming").iterdir()}
+    wrong += _compare("stray", names, {one.name for one in world.strays})
     return wrong + _layers(pool / "layers", [*made, *strays])
 
 

@@ -62,12 +62,14 @@ class Client(Protocol):
     async def create_snapshot(self, volume_id: str, name: str, *, force: bool) -> Answer: ...
     async def delete_snapshot(self, snapshot_id: str) -> Answer: ...
     async def put_back(self, volume_id: str, snapshot_id: str) -> Answer: ...
-    async def attach(self, volume_id: str) -> Answer: ...
+    async def attach(self, volume_id: str, transport: str = "unix") -> Answer: ...
     async def detach(self, volume_id: str, attachment_id: str) -> Answer: ...
     async def transfer(self, volume_id: str, *, accept: bool) -> Answer: ...
     async def retype(self, volume_id: str, new_type: str) -> Answer: ...
     async def unmanage(self, volume_id: str) -> Answer: ...
     async def manage(self, host: str, source_name: str, name: str) -> Answer: ...
+    async def unmanage_snapshot(self, snapshot_id: str) -> Answer: ...
+    async def manage_snapshot(self, volume_id: str, source_name: str, name: str) -> Answer: ...
     async def back_up(self, volume_id: str, name: str, *, incremental: bool) -> Answer: ...
     async def restore(self, backup_id: str, name: str) -> Answer: ...
     async def delete_backup(self, backup_id: str) -> Answer: ...
@@ -154,11 +156,10 @@ class HttpClient:
         body = {"rollback": {"volume_id": volume_id}}
         return await self.call("POST", f"cloudsnapshots/{snapshot_id}/rollback", body, api="v2")
 
-    async def attach(self, volume_id: str) -> Answer:
+    async def attach(self, volume_id: str, transport: str = "unix") -> Answer:
         body = {"volume_uuid": volume_id, "instance_uuid": "11111111-1111-4111-8111-111111111111"}
-        made = _inner(
-            await self.call("POST", "attachments", {"attachment": {**body, "connector": CONNECTOR}}), "attachment"
-        )
+        wanted = {**body, "connector": {**CONNECTOR, "transport": transport}}
+        made = _inner(await self.call("POST", "attachments", {"attachment": wanted}), "attachment")
         if not made.accepted:
             return made
         done = await self.call("POST", f"attachments/{made.body['id']}/action", {"os-complete": {}})
@@ -194,6 +195,13 @@ class HttpClient:
     async def manage(self, host: str, source_name: str, name: str) -> Answer:
         body = {"volume": {"host": host, "ref": {"source-name": source_name}, "name": name}}
         return _inner(await self.call("POST", "manageable_volumes", body), "volume")
+
+    async def unmanage_snapshot(self, snapshot_id: str) -> Answer:
+        return await self.call("POST", f"snapshots/{snapshot_id}/action", {"os-unmanage": {}})
+
+    async def manage_snapshot(self, volume_id: str, source_name: str, name: str) -> Answer:
+        body = {"snapshot": {"volume_id": volume_id, "ref": {"source-name": source_name}, "name": name}}
+        return _inner(await self.call("POST", "manageable_snapshots", body), "snapshot")
 
     async def back_up(self, volume_id: str, name: str, *, incremental: bool) -> Answer:
         body = {"volume_id": volume_id, "name": name, "force": True, "incremental": incremental}
@@ -291,11 +299,12 @@ class CinderClient:
             lambda: self._api.volumes.revert_to_snapshot(_Id(volume_id), _Id(snapshot_id))  # only to the newest
         )
 
-    async def attach(self, volume_id: str) -> Answer:
+    async def attach(self, volume_id: str, transport: str = "unix") -> Answer:
         reserved = await self._do(lambda: self._api.volumes.reserve(volume_id))
         if not reserved.accepted:
             return reserved
-        connected = await self._do(lambda: self._api.volumes.initialize_connection(volume_id, CONNECTOR))
+        wanted = {**CONNECTOR, "transport": transport}
+        connected = await self._do(lambda: self._api.volumes.initialize_connection(volume_id, wanted))
         if not connected.accepted:
             return Answer(None, connected.body)  # reserved, at least
         attached = await self._do(lambda: self._api.volumes.attach(volume_id, None, "/dev/vdb", host_name="killtest"))
@@ -326,6 +335,13 @@ class CinderClient:
 
     async def manage(self, host: str, source_name: str, name: str) -> Answer:
         return _record(await self._do(lambda: self._api.volumes.manage(host, {"source-name": source_name}, name=name)))
+
+    async def unmanage_snapshot(self, snapshot_id: str) -> Answer:
+        return await self._do(lambda: self._api.volume_snapshots.unmanage(snapshot_id))
+
+    async def manage_snapshot(self, volume_id: str, source_name: str, name: str) -> Answer:
+        ref = {"source-name": source_name}
+        return _record(await self._do(lambda: self._api.volume_snapshots.manage(volume_id, ref, name=name)))
 
     async def back_up(self, volume_id: str, name: str, *, incremental: bool) -> Answer:
         made = await self._do(
@@ -369,9 +385,9 @@ class _Id:
 
 
 def uri_of(connection_info: Any) -> str:
-    """Return the NBD URI in what a connection is described with."""
+    """Return the NBD URI in what a connection is described with; behind `#` the key, if one is wanted there."""
     data = connection_info.get("data", connection_info)
-    return str(data["uri"])
+    return f"{data['uri']}#{data['tls_psk']}" if data["tls_psk"] else str(data["uri"])
 
 
 def _inner(answer: Answer, key: str) -> Answer:

@@ -110,7 +110,7 @@ class GroupLoad:
         group = self._pick(self.world.live_groups())
         if group is None:
             return
-        free = [one for one in self.world.live_volumes() if one.groups == {None} and not one.moving]
+        free = [one for one in self.world.live_volumes() if one.groups == {None} and not one.moving and not one.apart]
         members = [one for one in self.world.live_volumes() if one.groups == {group} and not one.moving]
         joining = self.rng.sample(free, min(len(free), self.rng.randint(0, 2)))
         leaving = self.rng.sample(members, min(max(len(members) - 1, 0), self.rng.randint(0, 1)))
@@ -166,7 +166,8 @@ class GroupLoad:
         if group is None:
             return
         members = self.world.members(group)
-        with_volumes = bool(members) and self.rng.random() < 0.8
+        keeps_strays = any(self.world.keeps_strays(one) for one in members)
+        with_volumes = bool(members) and not keeps_strays and self.rng.random() < 0.8
         doomed: list[Grp | Vol] = [group, *(members if with_volumes else ())]
         if any(one.delete_sent for one in doomed):
             return

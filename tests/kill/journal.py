@@ -150,6 +150,8 @@ class Vol:
     """For the same: what was written to the volume that it is a copy of; None if that was put back meanwhile."""
     changed: bool = False
     """Whether it has been written or put back since it was made."""
+    apart: bool = False
+    """It is attached over TCP, or was asked to be: it cannot be frozen together with others that are attached."""
 
     def begin(self, slot: int, number: int) -> None:
         """A write is sent."""
@@ -180,13 +182,19 @@ class Vol:
 
 @dataclass(eq=False)
 class Stray:
-    """A volume that was asked to be let go: its bytes are on storage under this name, and nobody's."""
+    """Something that was asked to be let go, or a file: its bytes are on storage under this name, and nobody's."""
 
     name: str
-    volume: Vol
+    thing: "Vol | Snap | None"
+    """What it was; None: a file that was put there."""
     slots: Slots
-    taker: Vol | None = None
-    """As which it was asked to be managed again."""
+    size: int
+    taker: "Vol | Snap | None" = None
+    """As which it was asked to be managed."""
+
+    def manageable(self) -> bool:
+        """Whether it is known to be nobody's, and not asked for."""
+        return self.taker is None and (self.thing is None or self.thing.deleted)
 
 
 @contextmanager
@@ -240,6 +248,10 @@ class World:
     def usable_snapshots(self) -> list[Snap]:
         """Return the live snapshots that have been seen to be available."""
         return [one for one in self.live_snapshots() if not one.open]
+
+    def keeps_strays(self, volume: Vol) -> bool:
+        """Whether a snapshot of the volume is nobody's: then it cannot be deleted."""
+        return any(isinstance(one.thing, Snap) and one.thing.volume is volume for one in self.strays)
 
     def members(self, group: Grp) -> list[Vol]:
         """Return the volumes of a group."""

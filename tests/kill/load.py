@@ -24,6 +24,7 @@ MOST_SNAPSHOTS: Final = 14
 LARGEST_GIB: Final = 4
 TYPES: Final = ("layers", "SSD", "SAS")
 """Types between which volumes change; every installation has them."""
+TCP_SHARE: Final = 0.7
 _PAUSE_SECONDS: Final = 0.03
 _WATCH_SECONDS: Final = 0.1
 
@@ -175,7 +176,7 @@ class Load:
             volume.size = max(volume.size, size)
 
     async def _delete_volume(self, client: Client) -> None:
-        detached = [one for one in self.world.live_volumes() if not one.uri]
+        detached = [one for one in self.world.live_volumes() if not one.uri and not self.world.keeps_strays(one)]
         volume = self._pick(detached if len(detached) > 2 else [])
         if volume is None:
             return
@@ -254,12 +255,16 @@ class Load:
         volume = self._pick([one for one in self.world.live_volumes() if not one.uri and not one.busy])
         if volume is None:
             return
+        # What is served over TCP cannot be frozen at one instant with others that are served.
+        volume.apart = volume.groups == {None} and not volume.moving and self._rng.random() < TCP_SHARE
         with kept(volume):
-            answer = await client.attach(str(volume.id))
-            self.tally.count("attach", answer)
+            answer = await client.attach(str(volume.id), "tcp" if volume.apart else "unix")
+            self.tally.count("attach over TCP" if volume.apart else "attach", answer)
             if answer.accepted:
                 volume.attachment, volume.uri = answer.body
                 self._write(volume)
+            elif not answer.unknown:
+                volume.apart = False
 
     async def _detach(self, client: Client) -> None:
         volume = self._pick([one for one in self.writers if one.uri and not one.busy])
@@ -273,6 +278,7 @@ class Load:
             volume.uri = volume.attachment = None
             answer = await client.detach(str(volume.id), attachment)
             self.tally.count("detach", answer)
+            volume.apart = volume.apart and not answer.accepted
             if not answer.accepted and not answer.unknown:
                 volume.uri, volume.attachment = uri, attachment
                 self._write(volume)

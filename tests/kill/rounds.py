@@ -7,6 +7,7 @@ import shutil
 import statistics
 import tempfile
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -106,8 +107,13 @@ async def run(target: Target, rounds: int, seed: int, program: str = PROGRAM, *,
                 break
     except (NotReady, RuntimeError) as error:
         figures.wrong.append(str(error))
+    except Exception as error:  # noqa: BLE001 - whatever a check trips over is to be seen, with what was found before
+        figures.wrong.append("".join(traceback.format_exception(error)))
     finally:
-        await one.end()
+        try:
+            await one.end()
+        except Exception as error:  # noqa: BLE001
+            figures.wrong.append("".join(traceback.format_exception(error)))
         figures.seconds = time.perf_counter() - began
     if figures.wrong:
         figures.folder = str(root)
@@ -159,7 +165,8 @@ class _Run:
         for client in (self.admin, plain):
             await client.log_in()
         admins = (CinderClient(login, self._count_request), plain)
-        self.load.also(StrayLoad(self.world, self.figures.tally.count, self.rng, admins).moves())
+        incoming = self.service.folder / "pool" / "incoming"
+        self.load.also(StrayLoad(self.world, self.figures.tally.count, self.rng, admins, incoming).moves())
 
     async def end(self) -> None:
         """Stop what runs."""
@@ -222,7 +229,7 @@ class _Run:
         wrong += await settle_groups(self.client, self.world, volumes, snapshots)
         wrong += checks.reconcile(self.world, volumes, snapshots)
         wrong += settle_members(self.world, volumes)
-        wrong += await settle_strays(self.admin, self.world, volumes)
+        wrong += await settle_strays(self.admin, self.world, volumes.keys() | snapshots.keys())
         wrong += settle_backups(self.world, await list_backups(self.client))
         if wrong:
             return wrong

@@ -12,6 +12,8 @@ from typing import IO, Final
 
 import httpx
 
+from tests.ports import own_ports
+
 PROGRAM: Final = "openevs.cli"
 """The module that serves, unless one with a planted mistake is to."""
 _READY_SECONDS: Final = 60.0
@@ -33,6 +35,8 @@ class Service:
         self._program = program
         self.run_folder = folder / "run"
         self.port = _free_port()
+        first, last = own_ports()
+        self._options = {**_OPTIONS, "OPENEVS_ENGINE_NBD_PORTS": f"{first}-{last}"}
         self.url = f"http://127.0.0.1:{self.port}"
         self._process: asyncio.subprocess.Process | None = None
         self._log: IO[bytes] | None = None
@@ -43,7 +47,7 @@ class Service:
         self._log = (self.folder.parent / "service.log").open("ab")
         command = (sys.executable, "-m", self._program, "serve", "--data-folder", str(self.folder))
         self._process = await asyncio.create_subprocess_exec(
-            *command, "--port", str(self.port), stdout=self._log, stderr=self._log, env={**os.environ, **_OPTIONS}
+            *command, "--port", str(self.port), stdout=self._log, stderr=self._log, env={**os.environ, **self._options}
         )
         async with httpx.AsyncClient() as http:
             while time.perf_counter() - began < _READY_SECONDS:

@@ -7,14 +7,15 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
 from openevs.engine.nbd import NbdClient
 from tests.kill.journal import RECORD_BYTES, SLOTS, Numbers, Vol, number_in, offset_of, record
+from tests.kill.reach import REQUEST_SECONDS, reached
 
 _RECONNECT_SECONDS: Final = 0.02
-_REQUEST_SECONDS: Final = 20.0
 _CLIENTS: Final = 2
 """Clients of one volume at the same time."""
 
@@ -46,9 +47,7 @@ class Writer:
         while not self._stopping:
             # A write that was cut off may have been done, and is not done later: what is unflushed stays uncertain.
             with contextlib.suppress(OSError, TimeoutError):
-                async with asyncio.timeout(_REQUEST_SECONDS):
-                    client = await NbdClient.connect(str(self.volume.uri))
-                async with client:
+                async with reached(str(self.volume.uri)) as client:
                     await self._write(client, slots)
             if not self._stopping:
                 await asyncio.sleep(_RECONNECT_SECONDS)
@@ -59,7 +58,7 @@ class Writer:
             slot, number = self._rng.choice(slots), self._numbers.take()
             data = record(number, slot)
             self.volume.begin(slot, number)
-            async with asyncio.timeout(_REQUEST_SECONDS):
+            async with asyncio.timeout(REQUEST_SECONDS):
                 await client.write(offset_of(slot), data)
             self.records += 1
             unflushed[slot] = number
@@ -71,7 +70,7 @@ class Writer:
         await self._flush(client, unflushed)
 
     async def _flush(self, client: NbdClient, unflushed: dict[int, int]) -> None:
-        async with asyncio.timeout(_REQUEST_SECONDS):
+        async with asyncio.timeout(REQUEST_SECONDS):
             await client.flush()
         self.flushes += 1
         for slot, number in unflushed.items():
@@ -81,9 +80,8 @@ class Writer:
 
 async def read_slots(uri: str, seconds: float = 10.0) -> dict[int, int]:
     """Return what is in every slot, as a client reads it, and make it last. Raises WrongBytes, Stuck."""
-    client = await connect(uri, seconds)
     try:
-        async with client, asyncio.timeout(_REQUEST_SECONDS):
+        async with connected(uri, seconds) as client, asyncio.timeout(REQUEST_SECONDS):
             found = {}
             for slot in range(SLOTS):
                 found[slot] = number_in(await client.read(offset_of(slot), RECORD_BYTES), slot)
@@ -93,14 +91,16 @@ async def read_slots(uri: str, seconds: float = 10.0) -> dict[int, int]:
         raise Stuck(f"{uri}: {type(error).__name__}: {error}") from error
 
 
-async def connect(uri: str, seconds: float) -> NbdClient:
-    """Return a connection to a volume that may only just be coming back. Raises Stuck."""
-    until = time.monotonic() + seconds
-    while True:
-        try:
-            async with asyncio.timeout(_REQUEST_SECONDS):
-                return await NbdClient.connect(uri)
-        except (OSError, TimeoutError) as error:
-            if time.monotonic() > until:
-                raise Stuck(f"{uri} cannot be reached for {seconds:g} s: {error}") from error
-        await asyncio.sleep(_RECONNECT_SECONDS)
+@asynccontextmanager
+async def connected(uri: str, seconds: float) -> AsyncIterator[NbdClient]:
+    """Connect to a volume that may only just be coming back. Raises Stuck."""
+    until, client = time.monotonic() + seconds, None
+    async with AsyncExitStack() as stack:
+        while client is None:
+            try:
+                client = await stack.enter_async_context(reached(uri))
+            except (OSError, TimeoutError) as error:
+                if time.monotonic() > until:
+                    raise Stuck(f"{uri} cannot be reached for {seconds:g} s: {error}") from error
+                await asyncio.sleep(_RECONNECT_SECONDS)
+        yield client

@@ -17,6 +17,7 @@ from openevs.engine.layers.core import Core, Volume
 from openevs.engine.layers.daemon import find_running
 from openevs.engine.nbd import NbdClient
 from openevs.engine.port import ExportSpec, SnapshotFacts, SnapshotSpec, VolumeSpec
+from tests.ports import own_ports
 
 BLOCK = 4096
 
@@ -117,7 +118,8 @@ class Bench:
 def on_bench(test: Callable[[Bench], Coroutine[Any, Any, None]], folder: Path | None = None, **settings: Any) -> None:
     """Run a test on a new pool."""
     place = folder or Path(tempfile.mkdtemp(prefix="evs-"))
-    bench = Bench(place, LayersSettings(**settings))
+    first, last = own_ports()
+    bench = Bench(place, LayersSettings(**{"tcp_first_port": first, "tcp_last_port": last, **settings}))
 
     async def main() -> None:
         await bench.engine.open()
