@@ -1,8 +1,10 @@
 """Exports: a volume served to its clients, from the moment its manifest says so until it does not any more."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping, Set
+from contextlib import asynccontextmanager
 
+import structlog
 from msgspec.structs import replace
 
 from openevs.domain.ids import VolumeId
@@ -10,10 +12,13 @@ from openevs.engine.errors import EngineError, Mismatch
 from openevs.engine.layers import exports, manifest
 from openevs.engine.layers.core import Volume
 from openevs.engine.layers.daemon import Daemon
+from openevs.engine.layers.faults import PortTaken
 from openevs.engine.layers.merge import Merger
 from openevs.engine.layers.reads import Readers
 from openevs.engine.limits import check_limits
 from openevs.engine.port import ExportFacts, ExportSpec, Limits
+
+_log = structlog.get_logger()
 
 
 class Attaching:
@@ -24,6 +29,9 @@ class Attaching:
         self._merger = merger
         self._serving = merger.serving
         self._readers = readers
+        self._planning = asyncio.Lock()
+        self._promised: set[int] = set()
+        """Ports of volumes that are just about to be served."""
 
     async def ensure(self, spec: ExportSpec) -> ExportFacts:
         """Serve the volume."""
@@ -82,18 +90,39 @@ class Attaching:
     async def _begin(self, volume: Volume, spec: ExportSpec) -> manifest.Export:
         core = self._core
         await self._serving.see_cut(volume)
-        taken = {v.manifest.export.port for v in core.volumes.values() if v.manifest.export and v.manifest.export.port}
-        export = await asyncio.to_thread(exports.planned, spec, core.settings, taken)
-        core.files_of(replace(volume.manifest, export=export)).check()
-        await self._readers.drop(volume.manifest.head)
-        async with core.graph.shared():
-            await core.commit(volume, export=export)
+        refused: set[int] = set()
+        while True:
+            async with self._port_for(spec, refused) as export:
+                core.files_of(replace(volume.manifest, export=export)).check()
+                await self._readers.drop(volume.manifest.head)
+                async with core.graph.shared():
+                    await core.commit(volume, export=export)
+            try:
+                await self._serving.ensure_running(volume)
+            except PortTaken as error:  # between our look and the daemon's
+                await self._end(volume)
+                _log.warning("port_taken", volume_id=spec.volume_id, host=export.host, port=error.port)
+                refused.add(error.port)
+            except EngineError:
+                await self._end(volume)
+                raise
+            else:
+                return export
+
+    @asynccontextmanager
+    async def _port_for(self, spec: ExportSpec, refused: Set[int]) -> AsyncIterator[manifest.Export]:
+        """Plan an export, and keep its port from others until the block has written it down."""
+        core = self._core
+        async with self._planning:
+            exported = [v.manifest.export for v in core.volumes.values() if v.manifest.export]
+            ours = {one.port for one in exported if one.port is not None}
+            export = await asyncio.to_thread(exports.planned, spec, core.settings, ours | self._promised | refused)
+            if export.port is not None:
+                self._promised.add(export.port)
         try:
-            await self._serving.ensure_running(volume)
-        except EngineError:
-            await self._end(volume)
-            raise
-        return export
+            yield export
+        finally:
+            self._promised -= {export.port}
 
     async def _end(self, volume: Volume) -> None:
         await self._merger.release(volume)

@@ -1,5 +1,6 @@
 """How a volume is served: QEMU's words for its layers and its NBD server, and the facts a client needs."""
 
+import errno
 import hashlib
 import json
 import os
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
+import structlog
+
 from openevs.domain.ids import VolumeId
 from openevs.engine.errors import Transient
 from openevs.engine.layers.daemon import RunFiles
@@ -19,6 +22,7 @@ from openevs.engine.layers.manifest import Export, Manifest
 from openevs.engine.layers.settings import LayersSettings
 from openevs.engine.port import ExportFacts, ExportSpec, Limits
 
+_log = structlog.get_logger()
 TLS_USERNAME: Final = "openevs"
 _PSK_BYTES: Final = 32
 
@@ -124,12 +128,20 @@ def planned(spec: ExportSpec, settings: LayersSettings, taken_ports: Set[int]) -
     Over TCP nobody is served together: whoever has the key to a server may list and open all that it serves."""
     if spec.transport == "unix":
         return Export("unix", spec.read_only, limits=spec.limits, together=spec.together)
+    host, reason = settings.tcp_host, "each is taken"
     for port in range(settings.tcp_first_port, settings.tcp_last_port + 1):
-        if port not in taken_ports and _is_free(settings.tcp_host, port):
-            return Export(
-                "tcp", spec.read_only, settings.tcp_host, port, secrets.token_hex(_PSK_BYTES), limits=spec.limits
-            )
-    raise Transient(f"no TCP port is free from {settings.tcp_first_port} to {settings.tcp_last_port}")
+        if port in taken_ports:
+            continue
+        error = _try_port(host, port)
+        if error is None:
+            return Export("tcp", spec.read_only, host, port, secrets.token_hex(_PSK_BYTES), limits=spec.limits)
+        if error.errno == errno.EADDRINUSE:
+            _log.info("port_taken", host=host, port=port)
+        else:  # no such address on this machine, or ports that only root may have
+            reason = error.strerror or str(error)
+    raise Transient(
+        f"no TCP port can be had on {host} from {settings.tcp_first_port} to {settings.tcp_last_port}: {reason}"
+    )
 
 
 def write_key(export: Export, files: RunFiles) -> None:
@@ -159,12 +171,13 @@ def facts(volume_id: VolumeId, export: Export, files: RunFiles) -> ExportFacts:
     )  # fmt: skip
 
 
-def _is_free(host: str, port: int) -> bool:
+def _try_port(host: str, port: int) -> OSError | None:
+    """Return why nothing can listen there; None: it can."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except OSError:
-            return False
-    return True
+        except OSError as error:
+            return error
+    return None

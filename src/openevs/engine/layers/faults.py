@@ -13,6 +13,7 @@ from openevs.engine.layers.graph import MissingLayerError
 from openevs.engine.layers.manifest import ManifestError
 from openevs.engine.layers.qcow2 import Qcow2Error
 
+_TAKEN: Final = "Address already in use"
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT}
 _PASSING: Final = {
     errno.EAGAIN, errno.EINTR, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EBUSY, errno.ETIMEDOUT,
@@ -34,6 +35,22 @@ _QEMU_SAYS: Final[tuple[tuple[str, type[errors.EngineError]], ...]] = (  # the f
 _QUOTED: Final = re.compile(
     r'--blockdev \{.*"filename": "(?:[^"]*/)?(?P<file>[^"/]+)".*\}: (?P<complaint>.*)', re.DOTALL
 )
+
+
+class PortTaken(errors.Transient):
+    """A daemon cannot listen at its TCP port: another program has it."""
+
+    def __init__(self, host: str, port: int, served: str) -> None:
+        super().__init__(
+            f"TCP port {port} of {host}, where volume {served} is to be served, is taken by another program: end that, "
+            "or detach the volume and attach it anew"
+        )
+        self.port = port
+
+
+def says_taken(error: errors.EngineError) -> bool:
+    """Say whether a daemon could not start because somebody has its address."""
+    return _TAKEN in error.reason
 
 
 def from_os_error(error: OSError) -> errors.EngineError:

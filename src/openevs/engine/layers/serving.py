@@ -18,7 +18,7 @@ from openevs.engine.layers import slices
 from openevs.engine.layers.core import Core, Volume
 from openevs.engine.layers.daemon import Daemon
 from openevs.engine.layers.exports import node_name, server_words, write_key
-from openevs.engine.layers.faults import translated
+from openevs.engine.layers.faults import PortTaken, says_taken, translated
 from openevs.engine.layers.graph import LayerId
 from openevs.engine.layers.heads import Heads
 from openevs.engine.layers.host import Host
@@ -191,7 +191,12 @@ class Serving:
             raise Broken(f"volume {volume.manifest.volume_id} is not to be served")
         with translated():
             await asyncio.to_thread(write_key, export, daemon.files)
-            await daemon.spawn(server_words(export, daemon.files), self._core.pool.layers)
+            try:
+                await daemon.spawn(server_words(export, daemon.files), self._core.pool.layers)
+            except Transient as error:
+                if export.port is not None and says_taken(error):
+                    raise PortTaken(str(export.host), export.port, volume.manifest.volume_id) from error
+                raise
             if daemon.pid is not None:
                 slices.ask(daemon.pid)
             if export.transport == "unix":
