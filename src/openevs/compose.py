@@ -158,7 +158,7 @@ class Application:
             powers=frozenset(self.engine.describe().powers),
             max_volume_gib=min(settings.api.max_volume_gib, self.engine.describe().max_volume_bytes // GIB),
             backends=tuple(settings.engine.backends.split(",")) if settings.engine.backends else (VOLUME_TYPE,),
-            engine_version=self.engine.describe().version,
+            engine_version=lambda: self.engine.describe().version,
             storage=lambda: self.sweeper.storage,
         )
         # An external Keystone has these paths at an address of its own.

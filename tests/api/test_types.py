@@ -49,11 +49,19 @@ async def make_type(admin: Client, name: str, **fields: Any) -> dict[str, Any]:
 
 def test_a_type_is_made_shown_changed_and_deleted(tmp_path: Path) -> None:
     async def work(run: Running, client: Client, admin: Client) -> None:
-        made = await make_type(admin, " fast ", description="quick", extra_specs={"vendor_name": "Open Source", "n": 1})
+        made = await make_type(
+            admin, " fast ", description="quick", extra_specs={"vendor_name": "Open Source", "n": "1"}
+        )
         assert (made["name"], made["extra_specs"]) == ("fast", {"vendor_name": "Open Source", "n": "1"})
         assert await ok(admin, "GET", f"{TYPES}/{made['id']}") == {"volume_type": {**made, "qos_specs_id": None}}
         assert (await ok(client, "GET", f"{TYPES}/{made['id']}"))["volume_type"]["extra_specs"] == {}
         assert (await refused(admin, "POST", TYPES, {"volume_type": {"name": "fast"}}))[0] == 409
+        for value in (1, 1.5, True):
+            odd = {"volume_type": {"name": "odd", "extra_specs": {"n": value}}}
+            assert (await refused(admin, "POST", TYPES, odd))[0] == 400
+            assert (await refused(admin, "POST", f"{TYPES}/{made['id']}/extra_specs", {"extra_specs": {"n": value}}))[
+                0
+            ] == 400
         volume = await client.volume(1, volume_type="fast")
         assert (volume["volume_type"], volume["volume_type_id"]) == ("fast", made["id"])
         snapshot = await client.snapshot(volume["id"])

@@ -155,11 +155,14 @@ REFUSED_CREATES: list[tuple[dict[str, Any], str]] = [
     ({"size": 1, "multiattach": "maybe"}, "multiattach"),
     ({"size": 1, "count": 2}, "count"),
     ({"size": 1, "imageRef": GONE}, "imageRef"),
+    ({"size": 1, "imageRef": ""}, "imageRef"),
     ({"size": 1, "image_id": GONE}, "image_id"),
     ({"size": 1, "backup_id": GONE}, "backup_id"),
     ({"size": 1, "source_replica": GONE}, "source_replica"),
     ({"size": 1, "snapshot_id": "no-uuid"}, "snapshot_id"),
+    ({"size": 1, "snapshot_id": ""}, "snapshot_id"),
     ({"size": 1, "source_volid": "no-uuid"}, "source_volid"),
+    ({"size": 1, "source_volid": ""}, "source_volid"),
     ({"size": 1, "consistencygroup_id": "no-uuid"}, "consistencygroup_id"),
     ({"size": 1, "snapshot_id": GONE, "source_volid": GONE}, "source_volid"),
     ({"size": 1, "metadata": {"k": None}}, "metadata['k']"),
@@ -252,6 +255,8 @@ def test_lists(tmp_path: Path) -> None:
             assert (sorted(found) == sorted(wanted)) if "bootable&" in query else (found == wanted), query
             assert await ids(client, "/detail" + query) == found
 
+        without = fault(await client.call("GET", f"/v3/{{p}}/volumes?created_at={a['created_at']}"))
+        assert (without[0], "created_at" in without[2]) == (400, True), "a time has an operator before it"
         page = await client.get("/v3/{p}/volumes/detail?limit=2&with_count=true&sort=name:asc")
         assert page["count"] == 3
         ((link),) = page["volumes_links"]

@@ -62,6 +62,7 @@ def test_services_pools_and_capabilities(service: Service) -> None:
     (pool,) = admin.pools.list(detailed=True)
     assert pool.total_capacity_gb >= pool.free_capacity_gb > 0
     assert admin.capabilities.get(storage.host).storage_protocol == pool.storage_protocol
+    assert pool.driver_version[0].isdigit(), "that of the storage daemon"
     assert admin.clusters.list() == []
     assert {one.zoneName for one in admin.availability_zones.list()} == {"nova"}
     with pytest.raises(cinderclient.exceptions.Forbidden):

@@ -120,6 +120,7 @@ CHOICES: Final = (
             "is just being worked on, as soon as that is done"
         ),
     ),
+    ("numbers as values of QoS specs", "taken as the texts they are written with; in extra specs 400, as in Cinder"),
     (
         "`bootable` and `volume_image_metadata` of copies",
         (

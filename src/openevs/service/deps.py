@@ -48,7 +48,7 @@ class Deps:
     max_volume_gib: int
     backends: tuple[str, ...] = ("layers",)
     """Names under which storage is offered, the default one first."""
-    engine_version: str = ""
+    engine_version: Callable[[], str] = lambda: ""
     moved: Callable[[str], Moved | None] = lambda resource_id: None
     """How far the work on a backup has come, while it goes on here."""
     storage: Callable[[], Storage | None] = lambda: None

@@ -37,7 +37,9 @@ def _consumer(consumer: str) -> str:
 
 
 def _specs(specs: Mapping[str, Any]) -> dict[str, str]:
-    checked = check_specs("qos_specs", specs)
+    # Limits are numbers, and some clients send them as such.
+    texts = {key: str(value) if type(value) in (int, float) else value for key, value in specs.items()}
+    checked = check_specs("qos_specs", texts)
     bad = bad_limit(checked)
     if bad is not None:
         raise InvalidInput(f"qos_specs[{bad!r}]", f"it is a limit, so it must be a number from 1 to {MOST}.")

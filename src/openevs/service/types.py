@@ -174,9 +174,9 @@ def check_specs(field: str, specs: Mapping[str, Any]) -> dict[str, str]:
         if not 1 <= len(key) <= NAME_MAX_BYTES or not all(c.isascii() and (c.isalnum() or c in "-_:.") for c in key):
             raise InvalidInput(field, f"the key {key[:64]!r} must be 1 to 255 letters, digits or any of - _ : .")
         text = "" if value is None else value
-        if not isinstance(text, str | int | float) or isinstance(text, bool):
+        if not isinstance(text, str):
             raise InvalidInput(f"{field}[{key!r}]", "the value must be a string.")
-        checked[key] = check_text(f"{field}[{key!r}]", str(text)) or ""
+        checked[key] = check_text(f"{field}[{key!r}]", text) or ""
     return checked
 
 

@@ -42,7 +42,7 @@ UNENCRYPTED: Final = {"encryption_key_id": None}
 async def post_volume(call: Call) -> Reply:
     """Create a volume: empty, from a snapshot, or from another volume."""
     body = parse(call, "volume", VolumeCreate, beside=SCHEDULER_HINTS, strict_since=STRICT_SINCE)
-    _refuse_absent(body)
+    _refuse_absent(call, body)
     _check_sources(call, body)
     size = None if body.size is None else whole_number("size", body.size, "EVS.1010")
     new = NewVolume(
@@ -84,9 +84,11 @@ def _sharing(body: VolumeCreate) -> dict[str, bool | str | int | None]:
     return {"multiattach": body.multiattach, "shareable": body.shareable}
 
 
-def _refuse_absent(body: VolumeCreate) -> None:
+def _refuse_absent(call: Call, body: VolumeCreate) -> None:
     for name, attribute in ABSENT.items():
-        if getattr(body, attribute):
+        value = getattr(body, attribute)
+        # An image's name that is empty is no image's: who forgot to fill it in must not get an empty volume.
+        if value or (call.strict and value is not None):
             raise InvalidInput(
                 name, "this service has none; a volume is made empty, or from snapshot_id or source_volid."
             )
@@ -99,7 +101,7 @@ def _check_sources(call: Call, body: VolumeCreate) -> None:
         return
     for name in ("snapshot_id", "source_volid", "backup_id", "consistencygroup_id"):
         given = getattr(body, name)
-        if given and not is_uuid(given):
+        if given is not None and not is_uuid(given):
             raise InvalidInput(name, f"{given[:64]!r} is not a UUID.")
     document = json_object(call)
     for name in SCHEDULER_HINTS:

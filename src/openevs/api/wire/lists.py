@@ -142,7 +142,7 @@ def _times(name: str, value: str) -> dict[str, Any]:
     for part in value.split(","):
         operator, colon, text = part.partition(":")
         if operator not in COMPARISONS or not colon:
-            operator, text = "eq", part
+            raise InvalidInput(name, f"{part[:64]!r} does not begin with one of {', '.join(COMPARISONS)}, and a colon.")
         found[f"{name}_{operator}"] = parse_time(name, text)
     return found
 
