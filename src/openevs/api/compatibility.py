@@ -35,7 +35,10 @@ CHOICES: Final = (
     ("job types and entities of v5 snapshot jobs", "free text; entities name `snapshot_id` and `volume_id`"),
     ("the form of `GET /v5/…/snapshots/tags`", "the list form, which the SDK reads"),
     ("do snapshots outlive their volume", "no, in no family: they go with it, by cascade"),
-    ("which volume type counts for EVS.2096", "does not arise: there is one type"),
+    (
+        "which volume type counts for EVS.2096",
+        "does not arise: a volume made from a snapshot may be of any type, for types do not change where bytes are",
+    ),
     (
         "rollback after the volume was extended",
         (
@@ -207,6 +210,10 @@ PARITY_HEAD: Final = """## OpenStack's own tests
 `make parity` runs Tempest's volume tests and those of Cinder's plugin. Measured is what passes with Cinder itself, and
 of that what passes here; the lists are in `tests/tempest/expected`, whose heads say how Cinder was set up. A test on a
 list that does not pass fails the run.
+
+`tests/parity` takes a snapshot through its whole life with python-cinderclient, python-openstackclient, openstacksdk,
+Ansible's `openstack.cloud` modules, gophercloud and Huawei's SDK, as part of `make test`. Terraform's provider, which
+stands on gophercloud, was not tried: the tests have no package of it to install.
 """
 
 
