@@ -10,6 +10,7 @@ import pytest
 from openevs import durable
 from openevs.domain.ids import SnapshotId, VolumeId
 from openevs.engine.layers import graph, manifest, qcow2
+from openevs.engine.layers.faults import from_os_error, from_qemu
 from openevs.engine.layers.graph import LayerId, Merge, MissingLayerError
 from openevs.engine.layers.pool import Pool, new_layer_id
 
@@ -154,3 +155,12 @@ def test_a_layer_that_was_not_finished_is_removed_and_never_taken_for_one(tmp_pa
     assert (list(found), damaged) == ([whole], [])
     assert not torn.exists()
     pool.close()
+
+
+def test_reasons_reach_users_without_telling_where_the_pool_is() -> None:
+    gone = FileNotFoundError(2, "No such file or directory", "/srv/tenants/pool/layers/one.qcow2")
+    says = "Could not open '/srv/tenants/pool/layers/one.qcow2': No such file or directory"
+    for error in (from_os_error(gone), from_qemu(says)):
+        assert "layers/one.qcow2" in error.reason
+        assert "No such file" in error.reason
+        assert "srv" not in error.reason

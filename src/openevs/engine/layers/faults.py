@@ -36,6 +36,13 @@ _QUOTED: Final = re.compile(
     r'--blockdev \{.*"filename": "(?:[^"]*/)?(?P<file>[^"/]+)".*\}: (?P<complaint>.*)', re.DOTALL
 )
 
+_PATH: Final = re.compile(r"/[^'\"\s]*/[^'\"\s]+")
+
+
+def _short(path: str) -> str:
+    """Return the end of a path: reasons reach users, who need not know where on the host the pool is."""
+    return "/".join(path.rsplit("/", 2)[-2:])
+
 
 class PortTaken(errors.Transient):
     """A daemon cannot listen at its TCP port: another program has it."""
@@ -55,7 +62,7 @@ def says_taken(error: errors.EngineError) -> bool:
 
 def from_os_error(error: OSError) -> errors.EngineError:
     """Return the engine error for a failed system call."""
-    where = f" ({error.filename})" if error.filename else ""
+    where = f" ({_short(str(error.filename))})" if error.filename else ""
     text = f"{error.strerror or error}{where}"
     if error.errno in _FULL:
         return errors.NoSpace(f"the pool is full: {text}")
@@ -69,6 +76,7 @@ def from_qemu(text: str) -> errors.EngineError:
     quoted = _QUOTED.match(text)
     if quoted:
         text = f"layer {quoted['file']}: {quoted['complaint']}"
+    text = _PATH.sub(lambda path: _short(path[0]), text)
     for words, kind in _QEMU_SAYS:
         if words in text:
             return kind(f"QEMU: {text}")
