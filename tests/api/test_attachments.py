@@ -1,52 +1,24 @@
 """Attaching: the disk is really there, by the attachments API and in the order of Cinder's older actions."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from openevs.domain.ids import GIB, VolumeId
-from openevs.domain.lifecycle import VOLUME_STATUSES, Move
 from openevs.engine.memory import MemoryEngine
 from openevs.engine.nbd import NbdClient, NbdError
 from openevs.engine.port import ExportFacts
 from openevs.operations.connect_volume import connection_info
 from openevs.store.attachments import update_attachment
-from openevs.store.volumes import move_volume
-from openevs.testing.application import Client, Running, running
+from openevs.testing.application import Client, Running
+from tests.api.asking import GONE, act, at_work, fault, set_volume
 
-NOW = datetime(2030, 1, 1, tzinfo=UTC)
+VERSION = "3.54"
 SERVER = "5e7f0000-0000-4000-8000-000000000001"
-GONE = "00000000-0000-4000-8000-000000000000"
 HOST = {"host": "compute-1", "initiator": "iqn.x", "ip": "10.0.0.1"}
 SUMMARY = {"id", "status", "instance", "volume_id"}
 DETAIL = SUMMARY | {"attached_at", "detached_at", "attach_mode", "connection_info"}
-Work = Callable[[Running, Client], Awaitable[None]]
-
-
-def at_work(folder: Path, work: Work, version: str = "3.54", **more: Any) -> None:
-    """Run `work` as the demo user on an application of its own."""
-
-    async def main() -> None:
-        async with running(folder, **more) as run:
-            client = await run.client()
-            client.version = version
-            await work(run, client)
-
-    asyncio.run(main())
-
-
-def fault(reply: Any) -> tuple[int, str, str]:
-    ((name, detail),) = reply.json().items()
-    assert detail["code"] == reply.status_code
-    return reply.status_code, name, detail["message"]
-
-
-async def act(client: Client, volume_id: str, action: str, content: Any = None) -> Any:
-    return await client.call("POST", f"/v3/{{p}}/volumes/{volume_id}/action", {action: content})
 
 
 async def did(client: Client, volume_id: str, action: str, content: Any = None, status: int = 202) -> Any:
@@ -125,7 +97,7 @@ def test_bytes_through_attach_snapshot_copy_revert_and_extend(tmp_path: Path) ->
         await detach(client, again)
         assert await served(run) == set()
 
-    at_work(tmp_path, work)
+    at_work(tmp_path, work, VERSION)
 
 
 def test_an_attachment_from_reservation_to_deletion(tmp_path: Path) -> None:
@@ -198,7 +170,7 @@ def test_an_attachment_from_reservation_to_deletion(tmp_path: Path) -> None:
         for method, body_ in (("GET", None), ("DELETE", None), ("PUT", connect)):
             assert fault(await client.call(method, one, body_))[:2] == (404, "itemNotFound")
 
-    at_work(tmp_path, work)
+    at_work(tmp_path, work, VERSION)
 
 
 def test_what_is_refused_of_attachments(tmp_path: Path) -> None:
@@ -228,7 +200,7 @@ def test_what_is_refused_of_attachments(tmp_path: Path) -> None:
         assert (status, name) == (400, "badRequest")
         assert "its status is in-use, but must be available" in message
         # Whatever an administrator makes of the status, a second consumer is not let in.
-        await run.app.db.write(move_volume, volume_id, Move("set", VOLUME_STATUSES, "available"), NOW)
+        await set_volume(run, volume_id, "available")
         again = await client.call("POST", "/v3/{p}/attachments", {"attachment": {"volume_uuid": volume_id}})
         assert "already has an attachment" in fault(again)[2]
         assert "attached or connected" in fault(await client.call("DELETE", f"/v3/{{p}}/volumes/{volume_id}"))[2]
@@ -257,7 +229,7 @@ def test_what_is_refused_of_attachments(tmp_path: Path) -> None:
         await detach(client, made)
         assert (await volume_of(client, volume_id))["status"] == "available"
 
-    at_work(tmp_path, work)
+    at_work(tmp_path, work, VERSION)
 
 
 @pytest.mark.parametrize("how", ["flag", "mode", "connector"])
@@ -283,7 +255,7 @@ def test_read_only(tmp_path: Path, how: str) -> None:
         assert "its status is in-use" in fault(refused)[2]
         await detach(client, attached)
 
-    at_work(tmp_path, work)
+    at_work(tmp_path, work, VERSION)
 
 
 def test_the_older_order(tmp_path: Path) -> None:
@@ -335,7 +307,7 @@ def test_the_older_order(tmp_path: Path) -> None:
         assert (await client.get("/v3/{p}/attachments"))["attachments"] == []
         assert (await client.call("DELETE", f"/v3/{{p}}/volumes/{volume_id}")).status_code == 202
 
-    at_work(tmp_path, work, version="3.27")
+    at_work(tmp_path, work, "3.27")
 
 
 def test_detaching_a_served_volume_disconnects_it(tmp_path: Path) -> None:
@@ -354,7 +326,7 @@ def test_detaching_a_served_volume_disconnects_it(tmp_path: Path) -> None:
         assert await served(run) == set()
         assert (await client.get("/v3/{p}/attachments"))["attachments"] == []
 
-    at_work(tmp_path, work)
+    at_work(tmp_path, work, VERSION)
 
 
 def test_the_secret_is_for_those_who_may_write(tmp_path: Path) -> None:
@@ -391,7 +363,7 @@ def test_the_secret_is_for_those_who_may_write(tmp_path: Path) -> None:
         assert (await looker.call("PUT", one, {"attachment": {"connector": HOST}})).status_code == 403
         await detach(client, attached)
 
-    at_work(tmp_path, work)
+    at_work(tmp_path, work, VERSION)
 
 
 def test_an_engine_that_cannot_serve(tmp_path: Path) -> None:
@@ -409,4 +381,4 @@ def test_an_engine_that_cannot_serve(tmp_path: Path) -> None:
         await did(client, volume_id, "os-detach", {})
         assert (await volume_of(client, volume_id))["status"] == "available"
 
-    at_work(tmp_path, work, engine=MemoryEngine())
+    at_work(tmp_path, work, VERSION, MemoryEngine())

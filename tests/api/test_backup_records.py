@@ -12,7 +12,8 @@ import pytest
 from openevs.testing.application import Client, Running, running
 from openevs.testing.exporting import ExportingMemoryEngine, ExportingMemoryStorage
 from openevs.testing.faulty import Faults, faulty
-from tests.api.test_backups import ALL, at_work, back_up, ok, refused, restore
+from tests.api.asking import ok, refused
+from tests.api.test_backups import ALL, at_work, back_up, restore
 
 
 async def exported(admin: Client, backup_id: str) -> dict[str, Any]:

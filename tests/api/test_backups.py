@@ -1,6 +1,5 @@
 """Backups over the API, on an engine in memory and a vault in a folder."""
 
-import asyncio
 import uuid
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -9,9 +8,9 @@ from typing import Any
 import pytest
 
 from openevs.domain.ids import VolumeId
-from openevs.store.quotas import wrong_usage
-from openevs.testing.application import Client, Running, running
+from openevs.testing.application import Client, Running
 from openevs.testing.exporting import ExportingMemoryEngine, ExportingMemoryStorage
+from tests.api.asking import ok, refused, with_admin
 
 ALL = "/v3/{p}/backups"
 Work = Callable[[Running, Client, Client, ExportingMemoryEngine], Awaitable[None]]
@@ -23,32 +22,8 @@ FIELDS = set(
 
 def at_work(folder: Path, work: Work, version: str = "3.71") -> None:
     """Run `work` as a member and as an administrator of one project."""
-    storage = ExportingMemoryStorage(folder / "served")
-    storage.run_folder.mkdir()
-    engine = ExportingMemoryEngine(storage)
-
-    async def main() -> None:
-        async with running(folder, engine) as run:
-            client = await run.client()
-            admin = await run.client("admin", project=run.made.demo_project)
-            client.version = admin.version = version
-            await work(run, client, admin, engine)
-            assert await run.app.db.read(wrong_usage) == {}
-        await storage.stop_serving()
-
-    asyncio.run(main())
-
-
-async def ok(client: Client, method: str, path: str, body: Any = None, status: int = 202) -> Any:
-    reply = await client.call(method, path, body)
-    assert reply.status_code == status, reply.text
-    return reply.json() if reply.content else None
-
-
-async def refused(client: Client, method: str, path: str, body: Any = None) -> tuple[int, str]:
-    reply = await client.call(method, path, body)
-    ((_, detail),) = reply.json().items()
-    return reply.status_code, detail["message"]
+    engine = ExportingMemoryEngine(ExportingMemoryStorage(folder))
+    with_admin(folder, lambda run, client, admin: work(run, client, admin, engine), version, engine)
 
 
 async def back_up(client: Client, volume_id: str, **fields: Any) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """X-Client-Token: a creating request has its effect once, however often it is sent."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 from openevs.domain.ids import new_uuid
 from openevs.testing.application import Client, Running, running
 from openevs.testing.exporting import ExportingMemoryEngine, ExportingMemoryStorage
+from tests.api.asking import at_work
 
 CREATES = pytest.mark.parametrize(
     ("path", "kind"),
@@ -23,14 +23,6 @@ CREATES = pytest.mark.parametrize(
         ("/v2/{p}/volumes", "volume"),
     ],
 )
-
-
-def at_work(folder: Path, work: Callable[[Running, Client], Awaitable[None]]) -> None:
-    async def main() -> None:
-        async with running(folder) as run:
-            await work(run, await run.client())
-
-    asyncio.run(main())
 
 
 async def body_for(client: Client, kind: str, name: str = "once") -> dict[str, Any]:

@@ -1,36 +1,21 @@
 """Huawei's cloudsnapshots, v2 and the v3 twin: the same snapshots with another face and other errors."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from openevs.domain.lifecycle import SNAPSHOT_STATUSES, VOLUME_STATUSES, Move
+from openevs.domain.lifecycle import SNAPSHOT_STATUSES, VOLUME_STATUSES
 from openevs.store.database import Tx
-from openevs.store.snapshots import move_snapshot
 from openevs.store.tables import snapshot as snapshot_table
-from openevs.store.volumes import move_volume
-from openevs.testing.application import Client, Running, running
+from openevs.testing.application import Client, Running
+from tests.api.asking import GONE, at_work, set_snapshot, set_volume
 
-NOW = datetime(2030, 1, 1, tzinfo=UTC)
-GONE = "00000000-0000-4000-8000-000000000000"
 NINE = {"id", "status", "name", "description", "created_at", "updated_at", "metadata", "volume_id", "size"}
 EXTENDED = {"os-extended-snapshot-attributes:project_id", "os-extended-snapshot-attributes:progress"}
 OWN = {"openevs:taken_at", "openevs:cut_ms", "openevs:stall_ms", "openevs:reason"}
 APIS = pytest.mark.parametrize("api", ["v2", "v3"])
-
-
-def at_work(folder: Path, work: Callable[[Running, Client], Awaitable[None]], **overrides: str) -> None:
-    async def main() -> None:
-        given = {(name.split("__")[0], name.split("__")[1]): value for name, value in overrides.items()}
-        async with running(folder, overrides=given) as run:
-            await work(run, await run.client())
-
-    asyncio.run(main())
 
 
 def error(reply: Any) -> tuple[int, str]:
@@ -38,14 +23,6 @@ def error(reply: Any) -> tuple[int, str]:
     assert reply.json().keys() == {"error"}
     assert reply.json()["error"].keys() == {"message", "code"}
     return reply.status_code, reply.json()["error"]["code"]
-
-
-async def set_snapshot(run: Running, snapshot_id: str, status: str) -> None:
-    await run.app.db.write(move_snapshot, snapshot_id, Move("set", SNAPSHOT_STATUSES, status), NOW)
-
-
-async def set_volume(run: Running, volume_id: str, status: str) -> None:
-    await run.app.db.write(move_volume, volume_id, Move("set", VOLUME_STATUSES, status), NOW)
 
 
 @APIS

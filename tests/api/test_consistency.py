@@ -5,17 +5,11 @@ from typing import Any
 
 from openevs.domain.group import RESERVED_TYPE, RESERVED_TYPE_ID
 from openevs.testing.application import Client, Running
+from tests.api.asking import GONE, at_work, fault, ok
 from tests.api.test_groups import group, kind, operator, type_id
-from tests.api.test_snapshots import GONE, at_work, fault
 
 GROUPS = "/v3/{p}/consistencygroups"
 SNAPSHOTS = "/v3/{p}/cgsnapshots"
-
-
-async def ok(client: Client, method: str, path: str, body: Any = None, status: int = 202) -> Any:
-    reply = await client.call(method, path, body)
-    assert reply.status_code == status, reply.text
-    return reply.json() if reply.content else None
 
 
 async def consistency_group(client: Client, **fields: Any) -> dict[str, Any]:

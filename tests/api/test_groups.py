@@ -11,9 +11,7 @@ from openevs.domain.group import RESERVED_TYPE
 from openevs.testing.application import Client, Running, running
 from openevs.testing.exporting import ExportingMemoryEngine, ExportingMemoryStorage
 from openevs.testing.faulty import Faults, faulty
-from tests.api.test_snapshots import GONE, at_work, fault
-
-Work = Callable[[Running, Client], Awaitable[None]]
+from tests.api.asking import GONE, at_work, fault
 
 
 async def kind(run: Running, **fields: Any) -> dict[str, Any]:

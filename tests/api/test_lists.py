@@ -18,7 +18,7 @@ from openevs.api.wire.volumes import VOLUME_LIST
 from openevs.service import queries
 from openevs.service.queries import Filter
 from openevs.testing.application import Client, Running
-from tests.api.test_snapshots import GONE, at_work
+from tests.api.asking import GONE, at_work
 
 LISTS: Final[tuple[tuple[Listing, Mapping[str, Filter]], ...]] = (
     (VOLUME_LIST, queries.VOLUME_FILTERS),

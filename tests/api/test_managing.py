@@ -1,6 +1,5 @@
 """Letting go of volumes and snapshots and managing them again, with their bytes; files that were put into the pool."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -9,8 +8,10 @@ import pytest
 
 from openevs.compose import build_engine
 from openevs.operations.sweeps import Sweeper
-from openevs.store.quotas import recount
-from openevs.testing.application import Client, Running, running, settings_for
+from openevs.store.quotas import wrong_usage
+from openevs.testing.application import Client, Running, settings_for
+from tests.api import asking
+from tests.api.asking import ok
 
 HOST = "openevs@layers#layers"
 LIST = "/v3/{p}/os-volume-manage?host=openevs"
@@ -18,21 +19,15 @@ TEXT = b"by hand ".ljust(512, b".")
 
 
 def at_work(folder: Path, work: Callable[[Running, Client, Client], Awaitable[None]], *, layers: bool = False) -> None:
-    async def main() -> None:
-        overrides = {("engine", "kind"): "layers"} if layers else None
-        engine = build_engine(settings_for(folder, overrides)) if layers else None
-        async with running(folder, engine, overrides) as run:
-            admin = await run.client("admin", project="admin")
-            await work(run, await run.client(), admin)
-            assert await run.app.db.write(recount) == {}
+    """Run `work` as the demo user and as an administrator, each on a project of their own."""
+    kind = "layers" if layers else "memory"
+    engine = build_engine(settings_for(folder, {("engine", "kind"): kind})) if layers else None
 
-    asyncio.run(main())
+    async def both(run: Running, client: Client) -> None:
+        await work(run, client, await run.client("admin", project="admin"))
+        assert await run.app.db.read(wrong_usage) == {}
 
-
-async def ok(client: Client, method: str, path: str, body: Any = None) -> Any:
-    reply = await client.call(method, path, body)
-    assert reply.status_code in (200, 202), reply.text
-    return reply.json() if reply.content else None
+    asking.at_work(folder, both, None, engine, engine__kind=kind)
 
 
 async def let_go(admin: Client, kind: str, resource_id: str) -> None:

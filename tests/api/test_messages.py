@@ -1,7 +1,5 @@
 """User messages: every failure of accepted work leaves one."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,15 +8,14 @@ from openevs.compose import utc_now
 from openevs.domain.message import FAILURES
 from openevs.engine.errors import Broken, NoSpace
 from openevs.operations.catalog import KINDS
-from openevs.testing.application import Client, Running, running
-from openevs.testing.exporting import ExportingMemoryEngine, ExportingMemoryStorage
-from openevs.testing.faulty import Faults, faulty
+from openevs.testing.application import Client, Running
+from openevs.testing.faulty import Faults
+from tests.api.asking import with_faults
 
 FIELDS = {
     *("id", "event_id", "user_message", "message_level", "created_at", "guaranteed_until"),
     *("request_id", "links", "resource_type", "resource_uuid"),
 }
-Work = Callable[[Running, Client, Faults], Awaitable[None]]
 
 
 class Clock:
@@ -29,18 +26,6 @@ class Clock:
 
     def __call__(self) -> datetime:
         return utc_now() + self.ahead
-
-
-def at_work(folder: Path, work: Work, clock: Clock | None = None) -> None:
-    async def main() -> None:
-        faults = Faults()
-        engine = faulty(ExportingMemoryEngine(ExportingMemoryStorage(folder)), faults)
-        async with running(folder, engine, clock=clock or Clock()) as run:
-            client = await run.client()
-            client.version = "3.71"
-            await work(run, client, faults)
-
-    asyncio.run(main())
 
 
 async def failed_volume(client: Client, faults: Faults, reason: str = "the pool is full") -> Any:
@@ -86,7 +71,7 @@ def test_a_volume_that_could_not_be_made(tmp_path: Path) -> None:
         assert (await client.call("GET", one)).status_code == 404
         assert await messages(client) == []
 
-    at_work(tmp_path, work)
+    with_faults(tmp_path, work)
 
 
 class _Any:
@@ -122,7 +107,7 @@ def test_each_failure_has_its_words(tmp_path: Path) -> None:
         text = found["VOLUME_VOLUME_SNAPSHOT_009_013"]["user_message"]
         assert text == "The snapshot could not be created: a layer is damaged"
 
-    at_work(tmp_path, work)
+    with_faults(tmp_path, work)
 
 
 def test_pages_and_filters_by_microversion(tmp_path: Path) -> None:
@@ -143,7 +128,7 @@ def test_pages_and_filters_by_microversion(tmp_path: Path) -> None:
         client.version = "3.2"
         assert (await client.call("GET", "/v3/{p}/messages")).status_code == 404
 
-    at_work(tmp_path, work)
+    with_faults(tmp_path, work)
 
 
 def test_messages_are_forgotten_when_their_time_is_over(tmp_path: Path) -> None:
@@ -160,7 +145,7 @@ def test_messages_are_forgotten_when_their_time_is_over(tmp_path: Path) -> None:
         fresh.version = "3.71"
         assert await messages(fresh) == []
 
-    at_work(tmp_path, work, clock)
+    with_faults(tmp_path, work, clock)
 
 
 def test_every_kind_of_work_has_words_for_its_failure() -> None:

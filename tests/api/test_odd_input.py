@@ -1,10 +1,9 @@
 """What no client means to send: numbers without end, texts that are none, objects in objects. Each is refused, or has
 no effect; nothing of it is an unexpected error."""
 
-import asyncio
 import itertools
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -19,7 +18,8 @@ from openevs.api.wire.groups import GROUP_TYPE_LIST
 from openevs.api.wire.lists import COMPARISONS, MAX_KEYS, Listing
 from openevs.api.wire.managing import MANAGEABLE_LIST
 from openevs.service import queries
-from openevs.testing.application import Client, Running, running
+from openevs.testing.application import Client, Running
+from tests.api.asking import with_admin
 
 LISTS: Final = sorted(
     {
@@ -50,16 +50,6 @@ ODD: Final[Mapping[str, tuple[str, ...]]] = {
 """Parameter of a list → values that nobody means."""
 
 
-def at_work(folder: Path, work: Callable[[Running, Client, Client], Awaitable[None]]) -> None:
-    async def main() -> None:
-        async with running(folder) as run:
-            client, admin = await run.client(), await run.client("admin", project="admin")
-            client.version = admin.version = "3.71"
-            await work(run, client, admin)
-
-    asyncio.run(main())
-
-
 def test_lists_take_any_query(tmp_path: Path) -> None:
     async def work(run: Running, client: Client, admin: Client) -> None:
         for path, (parameter, texts) in itertools.product(LISTS, ODD.items()):
@@ -68,7 +58,7 @@ def test_lists_take_any_query(tmp_path: Path) -> None:
                 assert reply.status_code < 500, (path, parameter, text[:80])
                 assert reply.status_code == 200 or len(reply.text) < 2000
 
-    at_work(tmp_path, work)
+    with_admin(tmp_path, work)
 
 
 def test_ids_that_are_repeated_or_no_text(tmp_path: Path) -> None:
@@ -78,7 +68,7 @@ def test_ids_that_are_repeated_or_no_text(tmp_path: Path) -> None:
                 for who in (client, admin):
                     assert (await who.call("GET", f"{path}?{query}")).status_code < 500, (path, query)
 
-    at_work(tmp_path, work)
+    with_admin(tmp_path, work)
 
 
 KNOWN: Final[Mapping[str, tuple[Listing, Mapping[str, queries.Filter]]]] = {

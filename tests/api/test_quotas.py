@@ -1,30 +1,13 @@
 """Quotas, limits, and the small resources: types, zones, extensions, filters."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from openevs.testing.application import Client, Running, running
-
-
-def at_work(folder: Path, work: Callable[[Running, Client, Client], Awaitable[None]], **overrides: str) -> None:
-    """Run `work` with the demo user and an administrator, both on project demo."""
-
-    async def main() -> None:
-        given = {(name.split("__")[0], name.split("__")[1]): value for name, value in overrides.items()}
-        async with running(folder, overrides=given) as run:
-            await work(run, await run.client(), await run.client("admin", project=run.made.demo_project))
-
-    asyncio.run(main())
-
-
-def fault(reply: Any) -> tuple[int, str]:
-    ((name, detail),) = reply.json().items()
-    assert detail["code"] == reply.status_code
-    return reply.status_code, name
+from tests.api.asking import fault, with_admin
 
 
 @pytest.mark.parametrize("api", ["v2", "v3"])
@@ -46,7 +29,7 @@ def test_quotas_are_read_set_and_given_back(tmp_path: Path, api: str) -> None:
         assert changed.status_code == 200
         assert (changed.json()["quota_set"]["snapshots"], changed.json()["quota_set"]["volumes"]) == (1, 7)
         refused = await client.call("POST", f"/{api}/{{p}}/snapshots", {"snapshot": {"volume_id": volume["id"]}})
-        assert fault(refused) == (413, "overLimit")
+        assert fault(refused)[:2] == (413, "overLimit")
         assert refused.headers["Retry-After"] == "0"
         assert refused.json()["overLimit"]["retryAfter"] == "0"
         assert (await client.get(f"{own}/defaults"))["quota_set"]["snapshots"] == plain["snapshots"]
@@ -54,7 +37,7 @@ def test_quotas_are_read_set_and_given_back(tmp_path: Path, api: str) -> None:
         assert (deleted.status_code, deleted.content) == (200, b"")
         assert (await client.get(own))["quota_set"] == plain
 
-    at_work(tmp_path, work)
+    with_admin(tmp_path, work, None)
 
 
 def test_one_type_can_have_a_limit_of_its_own(tmp_path: Path) -> None:
@@ -62,12 +45,12 @@ def test_one_type_can_have_a_limit_of_its_own(tmp_path: Path) -> None:
         own = f"/v3/{{p}}/os-quota-sets/{client.project_id}"
         await admin.call("PUT", own, {"quota_set": {"gigabytes_layers": 2}})
         reply = await client.call("POST", "/v3/{p}/volumes", {"volume": {"size": 3}})
-        assert fault(reply) == (413, "overLimit")
+        assert fault(reply)[:2] == (413, "overLimit")
         assert "gigabytes_layers" in reply.json()["overLimit"]["message"]
         await admin.call("PUT", own, {"quota_set": {"gigabytes_layers": -1}})
         await client.volume(size=3)
 
-    at_work(tmp_path, work)
+    with_admin(tmp_path, work, None)
 
 
 SETS: list[tuple[Any, int, str]] = [
@@ -98,25 +81,25 @@ def test_what_cannot_be_set_is_named(tmp_path: Path) -> None:
             assert reply.status_code == status, (body, reply.text)
             if status == 400:
                 assert named in reply.json()["badRequest"]["message"]
-        assert fault(await client.call("GET", f"{own}?usage=perhaps")) == (400, "badRequest")
+        assert fault(await client.call("GET", f"{own}?usage=perhaps"))[:2] == (400, "badRequest")
 
-    at_work(tmp_path, work)
+    with_admin(tmp_path, work, None)
 
 
 def test_a_user_reads_his_own_quotas_and_sets_none(tmp_path: Path) -> None:
     async def work(run: Running, client: Client, admin: Client) -> None:
         other = "0" * 32
-        assert fault(await client.call("GET", f"/v3/{{p}}/os-quota-sets/{other}")) == (403, "forbidden")
-        assert fault(await client.call("GET", f"/v3/{{p}}/os-quota-sets/{other}/defaults")) == (403, "forbidden")
+        assert fault(await client.call("GET", f"/v3/{{p}}/os-quota-sets/{other}"))[:2] == (403, "forbidden")
+        assert fault(await client.call("GET", f"/v3/{{p}}/os-quota-sets/{other}/defaults"))[:2] == (403, "forbidden")
         own = f"/v3/{{p}}/os-quota-sets/{client.project_id}"
-        assert fault(await client.call("PUT", own, {"quota_set": {"volumes": -1}})) == (403, "forbidden")
-        assert fault(await client.call("DELETE", own)) == (403, "forbidden")
-        assert fault(await client.call("GET", "/v3/{p}/os-quota-class-sets/default")) == (403, "forbidden")
+        assert fault(await client.call("PUT", own, {"quota_set": {"volumes": -1}}))[:2] == (403, "forbidden")
+        assert fault(await client.call("DELETE", own))[:2] == (403, "forbidden")
+        assert fault(await client.call("GET", "/v3/{p}/os-quota-class-sets/default"))[:2] == (403, "forbidden")
         assert (await admin.get(f"/v3/{{p}}/os-quota-sets/{other}"))["quota_set"]["id"] == other
         classes = (await admin.get("/v3/{p}/os-quota-class-sets/default"))["quota_class_set"]
         assert (classes["id"], classes["volumes"]) == ("default", run.app.settings.quotas.volumes)
 
-    at_work(tmp_path, work)
+    with_admin(tmp_path, work, None)
 
 
 def test_limits(tmp_path: Path) -> None:
@@ -137,7 +120,7 @@ def test_limits(tmp_path: Path) -> None:
             "totalBackupGigabytesUsed": 0,
         }
 
-    at_work(tmp_path, work, api__profile="cloud")
+    with_admin(tmp_path, work, None, api__profile="cloud")
 
 
 def test_the_default_class_is_the_default_of_projects(tmp_path: Path) -> None:
@@ -152,7 +135,7 @@ def test_the_default_class_is_the_default_of_projects(tmp_path: Path) -> None:
             assert wanted.items() <= (await admin.get(shown))["quota_set"].items()
         await client.volume()
         refused = await client.call("POST", "/v3/{p}/volumes", {"volume": {"size": 1}})
-        assert fault(refused) == (413, "overLimit")
+        assert fault(refused)[:2] == (413, "overLimit")
         # What was set for the project itself goes first, and comes back when that is taken away.
         await admin.call("PUT", own, {"quota_set": {"volumes": 2}})
         await client.volume()
@@ -163,10 +146,10 @@ def test_the_default_class_is_the_default_of_projects(tmp_path: Path) -> None:
         assert (await admin.get(path))["quota_class_set"]["volumes"] == 1
         wrong: Any
         for wrong in ({"quota_class_set": {"colours": 1}}, {"quota_class_set": {"volumes": -2}}, {"quota_set": {}}):
-            assert fault(await admin.call("PUT", path, wrong)) == (400, "badRequest")
-        assert fault(await client.call("PUT", path, {"quota_class_set": wanted})) == (403, "forbidden")
+            assert fault(await admin.call("PUT", path, wrong))[:2] == (400, "badRequest")
+        assert fault(await client.call("PUT", path, {"quota_class_set": wanted}))[:2] == (403, "forbidden")
 
-    at_work(tmp_path, work)
+    with_admin(tmp_path, work, None)
 
 
 def test_one_volume_has_a_limit_too(tmp_path: Path) -> None:
@@ -178,12 +161,12 @@ def test_one_volume_has_a_limit_too(tmp_path: Path) -> None:
             await client.call("POST", "/v3/{p}/volumes", {"volume": {"size": 3}}),
             await client.call("POST", f"/v3/{{p}}/volumes/{volume['id']}/action", {"os-extend": {"new_size": 3}}),
         ):
-            assert fault(reply) == (413, "overLimit")
+            assert fault(reply)[:2] == (413, "overLimit")
             assert "per_volume_gigabytes" in reply.json()["overLimit"]["message"]
         await admin.call("DELETE", own)
         await client.volume(3)
 
-    at_work(tmp_path, work)
+    with_admin(tmp_path, work, None)
 
 
 def test_limits_of_another_project(tmp_path: Path) -> None:
@@ -198,7 +181,7 @@ def test_limits_of_another_project(tmp_path: Path) -> None:
         elsewhere.version = "3.38"
         assert (await elsewhere.get(path))["limits"]["absolute"]["totalGigabytesUsed"] == 0
 
-    at_work(tmp_path, work)
+    with_admin(tmp_path, work, None)
 
 
 def test_types_and_places(tmp_path: Path) -> None:
@@ -217,22 +200,22 @@ def test_types_and_places(tmp_path: Path) -> None:
             assert await admin.get(f"{specs}/volume_backend_name") == {"volume_backend_name": "layers"}
             assert (await client.call("GET", f"{specs}/volume_backend_name")).status_code == 404
             for path in ("/types/none", "/types/none/extra_specs", f"/types/{only['id']}/extra_specs/none"):
-                assert fault(await client.call("GET", f"/{api}/{{p}}{path}")) == (404, "itemNotFound")
+                assert fault(await client.call("GET", f"/{api}/{{p}}{path}"))[:2] == (404, "itemNotFound")
             zones = await client.get(f"/{api}/{{p}}/os-availability-zone")
             assert zones == {"availabilityZoneInfo": [{"zoneName": "nova", "zoneState": {"available": True}}]}
             extensions = (await client.get(f"/{api}/{{p}}/extensions"))["extensions"]
             assert extensions[0].keys() == {"alias", "name", "description", "updated", "links"}
             shown = await client.get(f"/{api}/{{p}}/extensions/os-snapshot-actions")
             assert shown["extension"] in extensions
-            assert fault(await client.call("GET", f"/{api}/{{p}}/extensions/none")) == (404, "itemNotFound")
-        assert fault(await client.call("GET", "/v3/{p}/resource_filters")) == (404, "itemNotFound")
+            assert fault(await client.call("GET", f"/{api}/{{p}}/extensions/none"))[:2] == (404, "itemNotFound")
+        assert fault(await client.call("GET", "/v3/{p}/resource_filters"))[:2] == (404, "itemNotFound")
         client.version = "3.33"
         every = (await client.get("/v3/{p}/resource_filters"))["resource_filters"]
         assert {"volume", "snapshot", "attachment", "message", "pool"} <= {entry["resource"] for entry in every}
         (one,) = (await client.get("/v3/{p}/resource_filters?resource=snapshot"))["resource_filters"]
         assert {"name", "status", "volume_id", "name~"} <= set(one["filters"])
 
-    at_work(tmp_path, work)
+    with_admin(tmp_path, work, None)
 
 
 def test_the_type_is_made_once(tmp_path: Path) -> None:

@@ -1,49 +1,15 @@
 """Native snapshots: what is answered to what, by status, fault and the field that the message names."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from openevs.domain.ids import new_uuid
-from openevs.domain.lifecycle import VOLUME_STATUSES, Move
-from openevs.store.snapshots import move_snapshot
-from openevs.store.volumes import move_volume
-from openevs.testing.application import Client, Running, running
-
-NOW = datetime(2030, 1, 1, tzinfo=UTC)
-GONE = "00000000-0000-4000-8000-000000000000"
-
-
-def at_work(folder: Path, work: Callable[[Running, Client], Awaitable[None]], **overrides: str) -> None:
-    """Run `work` as the demo user on an application of its own; `overrides` are settings, `section__name`."""
-
-    async def main() -> None:
-        given = {(name.split("__")[0], name.split("__")[1]): value for name, value in overrides.items()}
-        async with running(folder, overrides=given) as run:
-            await work(run, await run.client())
-
-    asyncio.run(main())
-
-
-def fault(reply: Any) -> tuple[int, str, str]:
-    """Return status, fault name and message of a native refusal, whose body must have nothing else."""
-    ((name, detail),) = reply.json().items()
-    assert detail["code"] == reply.status_code
-    assert detail.keys() == ({"message", "code", "retryAfter"} if name == "overLimit" else {"message", "code"})
-    return reply.status_code, name, detail["message"]
-
-
-async def set_volume(run: Running, volume_id: str, status: str) -> None:
-    await run.app.db.write(move_volume, volume_id, Move("set", VOLUME_STATUSES, status), NOW)
-
-
-async def set_snapshot(run: Running, snapshot_id: str, status: str, found: str = "available") -> None:
-    await run.app.db.write(move_snapshot, snapshot_id, Move("set", frozenset({found}), status), NOW)
-
+from openevs.domain.lifecycle import VOLUME_STATUSES
+from openevs.testing.application import Client, Running
+from tests.api.asking import GONE, at_work, fault, set_snapshot, set_volume
 
 NINE = {"id", "status", "name", "description", "created_at", "updated_at", "metadata", "volume_id", "size"}
 EXTENDED = {"os-extended-snapshot-attributes:project_id", "os-extended-snapshot-attributes:progress"}

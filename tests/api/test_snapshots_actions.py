@@ -1,26 +1,13 @@
 """Metadata of native snapshots and the actions on them (spec 2.1.1, 2.7, 2.8)."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from openevs.domain.lifecycle import SNAPSHOT_STATUSES, Move
-from openevs.store.snapshots import move_snapshot
-from openevs.testing.application import Client, Running, running
+from openevs.domain.lifecycle import SNAPSHOT_STATUSES
+from openevs.testing.application import Client, Running
+from tests.api.asking import GONE, at_work, set_snapshot
 
-NOW = datetime(2030, 1, 1, tzinfo=UTC)
-GONE = "00000000-0000-4000-8000-000000000000"
 EURO = "€"
-
-
-def at_work(folder: Path, work: Callable[[Running, Client], Awaitable[None]]) -> None:
-    async def main() -> None:
-        async with running(folder) as run:
-            await work(run, await run.client())
-
-    asyncio.run(main())
 
 
 def test_metadata_is_a_sub_resource(tmp_path: Path) -> None:
@@ -155,7 +142,7 @@ def test_force_delete_works_in_every_status(tmp_path: Path) -> None:
         volume_id = (await client.volume())["id"]
         for status in sorted(SNAPSHOT_STATUSES):
             made = await client.snapshot(volume_id)
-            await run.app.db.write(move_snapshot, made["id"], Move("set", SNAPSHOT_STATUSES, status), NOW)
+            await set_snapshot(run, made["id"], status)
             reply = await admin.call("POST", f"/v2/{{p}}/snapshots/{made['id']}/action", {"os-force_delete": {}})
             assert reply.status_code == 202, status
             await client.until("snapshot", made["id"], "gone")

@@ -1,22 +1,11 @@
 """Lists of native snapshots: filters, order, pages, links, counts (spec 2.5)."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from openevs.testing.application import Client, Running, running
+from openevs.testing.application import Client, Running
+from tests.api.asking import GONE, at_work
 
-GONE = "00000000-0000-4000-8000-000000000000"
 HOST = "http://openevs.test"
-
-
-def at_work(folder: Path, work: Callable[[Running, Client], Awaitable[None]], **overrides: str) -> None:
-    async def main() -> None:
-        given = {(name.split("__")[0], name.split("__")[1]): value for name, value in overrides.items()}
-        async with running(folder, overrides=given) as run:
-            await work(run, await run.client())
-
-    asyncio.run(main())
 
 
 async def made(client: Client) -> list[str]:

@@ -11,7 +11,9 @@ import sqlalchemy as sa
 from openevs.domain.ids import SnapshotId, VolumeId
 from openevs.store import tables
 from openevs.store.quotas import wrong_usage
-from openevs.testing.application import Client, Running, running
+from openevs.testing.application import Client, Running
+from tests.api import asking
+from tests.api.asking import fault
 
 NEW, OLD = "/v3/{p}/volume-transfers", "/v3/{p}/os-volume-transfer"
 Work = Callable[[Running, Client, Client], Awaitable[None]]
@@ -20,20 +22,13 @@ Work = Callable[[Running, Client, Client], Awaitable[None]]
 def at_work(folder: Path, work: Work, version: str = "3.71") -> None:
     """Run `work` as two users, each with a project."""
 
-    async def main() -> None:
-        async with running(folder) as run:
-            giver, taker = await run.client(), await run.person("taker", "other", "member")
-            giver.version = taker.version = version
-            await work(run, giver, taker)
-            assert await run.app.db.read(wrong_usage) == {}
+    async def both(run: Running, giver: Client) -> None:
+        taker = await run.person("taker", "other", "member")
+        taker.version = version
+        await work(run, giver, taker)
+        assert await run.app.db.read(wrong_usage) == {}
 
-    asyncio.run(main())
-
-
-def fault(reply: Any) -> tuple[int, str]:
-    ((name, detail),) = reply.json().items()
-    assert detail["code"] == reply.status_code
-    return reply.status_code, name
+    asking.at_work(folder, both, version)
 
 
 async def offer(client: Client, volume_id: str, path: str = NEW, **fields: Any) -> dict[str, Any]:
@@ -81,9 +76,9 @@ def test_a_volume_and_its_snapshots_change_hands(tmp_path: Path, path: str) -> N
         assert short.keys() == {"id", "volume_id", "name", "links"}
 
         assert (await taker.get(path))["transfers"] == []
-        assert fault(await taker.call("GET", f"{path}/{transfer['id']}")) == (404, "itemNotFound")
-        assert fault(await taker.call("DELETE", f"{path}/{transfer['id']}")) == (404, "itemNotFound")
-        assert fault(await accept(taker, transfer, path, key="0" * 32)) == (400, "badRequest")
+        assert fault(await taker.call("GET", f"{path}/{transfer['id']}"))[:2] == (404, "itemNotFound")
+        assert fault(await taker.call("DELETE", f"{path}/{transfer['id']}"))[:2] == (404, "itemNotFound")
+        assert fault(await accept(taker, transfer, path, key="0" * 32))[:2] == (400, "badRequest")
         assert await used(giver) == {"volumes": 1, "snapshots": 1, "gigabytes": 4}
 
         accepted = await accept(taker, transfer, path)
@@ -93,13 +88,13 @@ def test_a_volume_and_its_snapshots_change_hands(tmp_path: Path, path: str) -> N
         assert moved["os-vol-tenant-attr:tenant_id"] == taker.project_id
         assert moved["user_id"] != volume["user_id"]
         assert (await taker.until("snapshot", snapshot["id"], "available"))["volume_id"] == volume["id"]
-        assert fault(await giver.call("GET", f"/v3/{{p}}/volumes/{volume['id']}")) == (404, "itemNotFound")
-        assert fault(await giver.call("GET", f"/v3/{{p}}/snapshots/{snapshot['id']}")) == (404, "itemNotFound")
-        assert fault(await giver.call("GET", f"{path}/{transfer['id']}")) == (404, "itemNotFound")
+        assert fault(await giver.call("GET", f"/v3/{{p}}/volumes/{volume['id']}"))[:2] == (404, "itemNotFound")
+        assert fault(await giver.call("GET", f"/v3/{{p}}/snapshots/{snapshot['id']}"))[:2] == (404, "itemNotFound")
+        assert fault(await giver.call("GET", f"{path}/{transfer['id']}"))[:2] == (404, "itemNotFound")
         assert await used(giver) == {"volumes": 0, "snapshots": 0, "gigabytes": 0}
         assert await used(taker) == {"volumes": 1, "snapshots": 1, "gigabytes": 4}
         await labelled(run, taker.project_id, volume["id"], snapshot["id"])
-        assert fault(await accept(taker, transfer, path)) == (404, "itemNotFound")
+        assert fault(await accept(taker, transfer, path))[:2] == (404, "itemNotFound")
         assert (await taker.call("DELETE", f"/v3/{{p}}/volumes/{volume['id']}?cascade=true")).status_code == 202
         await taker.until("volume", volume["id"], "gone")
 
@@ -112,7 +107,7 @@ def test_an_offer_is_taken_back(tmp_path: Path) -> None:
         transfer = await offer(giver, volume["id"])
         assert (await giver.call("DELETE", f"{NEW}/{transfer['id']}")).status_code == 202
         await giver.until("volume", volume["id"], "available")
-        assert fault(await accept(taker, transfer)) == (404, "itemNotFound")
+        assert fault(await accept(taker, transfer))[:2] == (404, "itemNotFound")
 
     at_work(tmp_path, work)
 
@@ -125,7 +120,7 @@ def test_without_snapshots(tmp_path: Path) -> None:
         assert transfer["no_snapshots"] is True
         assert (await accept(taker, transfer)).status_code == 202
         await giver.until("snapshot", snapshot["id"], "available")
-        assert fault(await taker.call("GET", f"/v3/{{p}}/snapshots/{snapshot['id']}")) == (404, "itemNotFound")
+        assert fault(await taker.call("GET", f"/v3/{{p}}/snapshots/{snapshot['id']}"))[:2] == (404, "itemNotFound")
         assert await used(giver) == {"volumes": 0, "snapshots": 1, "gigabytes": 1}
         assert await used(taker) == {"volumes": 1, "snapshots": 0, "gigabytes": 1}
         # Neither does the giver get at the volume by its snapshot, nor the taker at the snapshot by the volume.
@@ -133,7 +128,7 @@ def test_without_snapshots(tmp_path: Path) -> None:
         refused = await giver.call("POST", f"/v2/{{p}}/cloudsnapshots/{snapshot['id']}/rollback", back)
         assert refused.status_code == 404, refused.text
         refused = await taker.call("DELETE", f"/v3/{{p}}/volumes/{volume['id']}?cascade=true")
-        assert fault(refused) == (400, "badRequest")
+        assert fault(refused)[:2] == (400, "badRequest")
         await giver.until("snapshot", snapshot["id"], "available")
         assert (await giver.call("DELETE", f"/v3/{{p}}/snapshots/{snapshot['id']}")).status_code == 202
         await giver.until("snapshot", snapshot["id"], "gone")
@@ -152,9 +147,9 @@ def test_fields_by_microversion(tmp_path: Path) -> None:
             assert made.keys() == base | more
         giver.version = "3.54"
         body = {"transfer": {"volume_id": (await giver.volume())["id"], "no_snapshots": True}}
-        assert fault(await giver.call("POST", NEW, body)) == (400, "badRequest")
+        assert fault(await giver.call("POST", NEW, body))[:2] == (400, "badRequest")
         giver.version = "3.71"
-        assert fault(await giver.call("POST", OLD, body)) == (400, "badRequest")
+        assert fault(await giver.call("POST", OLD, body))[:2] == (400, "badRequest")
         newest = [one["created_at"] for one in (await giver.get(f"{NEW}/detail"))["transfers"]]
         assert newest == sorted(newest, reverse=True)
         page = await giver.get(f"{NEW}?limit=2&sort=created_at:asc")
@@ -171,18 +166,18 @@ def test_what_cannot_be_offered(tmp_path: Path) -> None:
     async def work(run: Running, giver: Client, taker: Client) -> None:
         volume_id = (await giver.volume())["id"]
         body = {"transfer": {"volume_id": volume_id}}
-        assert fault(await taker.call("POST", NEW, body)) == (404, "itemNotFound")
+        assert fault(await taker.call("POST", NEW, body))[:2] == (404, "itemNotFound")
         wrong: Any
         for wrong in ({"transfer": {}}, {"transfer": {"volume_id": volume_id, "name": "n" * 256}}, {}):
-            assert fault(await giver.call("POST", NEW, wrong)) == (400, "badRequest")
+            assert fault(await giver.call("POST", NEW, wrong))[:2] == (400, "badRequest")
         reserved = {"attachment": {"volume_uuid": volume_id, "instance_uuid": None}}
         attachment = (await giver.call("POST", "/v3/{p}/attachments", reserved)).json()["attachment"]
-        assert fault(await giver.call("POST", NEW, body)) == (400, "badRequest")
+        assert fault(await giver.call("POST", NEW, body))[:2] == (400, "badRequest")
         await giver.call("DELETE", f"/v3/{{p}}/attachments/{attachment['id']}")
         await giver.call(
             "POST", f"/v3/{{p}}/volumes/{volume_id}/action", {"os-initialize_connection": {"connector": {"host": "h"}}}
         )
-        assert fault(await giver.call("POST", NEW, body)) == (400, "badRequest")
+        assert fault(await giver.call("POST", NEW, body))[:2] == (400, "badRequest")
         await giver.until("volume", volume_id, "available")
         ended = {"os-terminate_connection": {"connector": {"host": "h"}}}
         await giver.call("POST", f"/v3/{{p}}/volumes/{volume_id}/action", ended)
@@ -197,13 +192,13 @@ def test_what_cannot_be_accepted(tmp_path: Path) -> None:
         transfer = await offer(giver, volume["id"])
         few = {"quota_set": {"gigabytes": 1}}
         await admin.call("PUT", f"/v3/{{p}}/os-quota-sets/{taker.project_id}", few)
-        assert fault(await accept(taker, transfer)) == (413, "overLimit")
+        assert fault(await accept(taker, transfer))[:2] == (413, "overLimit")
         await giver.until("volume", volume["id"], "awaiting-transfer")
         await admin.call("DELETE", f"/v3/{{p}}/os-quota-sets/{taker.project_id}")
         admin.version = "3.71"
         action = f"/v3/{{p}}/volumes/{volume['id']}/action"
         await admin.call("POST", action, {"os-reset_status": {"status": "error"}})
-        assert fault(await accept(taker, transfer)) == (400, "badRequest")
+        assert fault(await accept(taker, transfer))[:2] == (400, "badRequest")
         assert (await giver.call("DELETE", f"{NEW}/{transfer['id']}")).status_code == 202
         await giver.until("volume", volume["id"], "error")
 
@@ -234,7 +229,7 @@ def test_a_volume_that_is_deleted_takes_its_transfer_along(tmp_path: Path) -> No
         admin = await run.client("admin", project=run.made.demo_project)
         await admin.call("POST", f"/v3/{{p}}/volumes/{volume['id']}/action", {"os-force_delete": {}})
         await giver.until("volume", volume["id"], "gone")
-        assert fault(await accept(taker, transfer)) == (404, "itemNotFound")
+        assert fault(await accept(taker, transfer))[:2] == (404, "itemNotFound")
         assert (await giver.get(NEW))["transfers"] == []
 
     at_work(tmp_path, work)
@@ -253,7 +248,7 @@ def test_snapshots_that_an_earlier_owner_has_kept_are_not_given_away(tmp_path: P
         assert (await accept(third, await offer(taker, volume["id"]))).status_code == 202
         await third.until("snapshot", own["id"], "available")
         assert await giver.get(f"/v3/{{p}}/snapshots/{kept['id']}") == last_kept
-        assert fault(await third.call("GET", f"/v3/{{p}}/snapshots/{kept['id']}")) == (404, "itemNotFound")
+        assert fault(await third.call("GET", f"/v3/{{p}}/snapshots/{kept['id']}"))[:2] == (404, "itemNotFound")
         assert await used(giver) == {"volumes": 0, "snapshots": 1, "gigabytes": 2}
         assert await used(taker) == {"volumes": 0, "snapshots": 0, "gigabytes": 0}
         assert await used(third) == {"volumes": 1, "snapshots": 1, "gigabytes": 4}

@@ -1,45 +1,21 @@
 """Volume types, their parts, QoS specs and retyping."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from openevs.engine.port import Engine, Limits
-from openevs.store.quotas import wrong_usage
-from openevs.testing.application import Client, Running, running
+from openevs.engine.port import Limits
+from openevs.testing.application import Client, Running
 from openevs.testing.exporting import ExportingMemoryEngine, ExportingMemoryStorage
 from openevs.testing.faulty import Faults, faulty
+from tests.api import asking
+from tests.api.asking import refused, with_admin
 
 TYPES, QOS = "/v3/{p}/types", "/v3/{p}/qos-specs"
-Work = Callable[[Running, Client, Client], Awaitable[None]]
-
-
-def at_work(folder: Path, work: Work, version: str = "3.71", engine: Engine | None = None) -> None:
-    """Run `work` as a member and as an administrator of one project."""
-
-    async def main() -> None:
-        async with running(folder, engine) as run:
-            client, admin = await run.client(), await run.client("admin")
-            client.version = admin.version = version
-            await work(run, client, admin)
-            assert await run.app.db.read(wrong_usage) == {}
-
-    asyncio.run(main())
-
-
-async def ok(client: Client, method: str, path: str, body: Any = None, status: int = 200) -> Any:
-    reply = await client.call(method, path, body)
-    assert reply.status_code == status, reply.text
-    return reply.json() if reply.content else None
-
-
-async def refused(client: Client, method: str, path: str, body: Any = None) -> tuple[int, str]:
-    reply = await client.call(method, path, body)
-    ((_, detail),) = reply.json().items()
-    return reply.status_code, detail["message"]
+ok = partial(asking.ok, status=200)
 
 
 async def make_type(admin: Client, name: str, **fields: Any) -> dict[str, Any]:
@@ -84,7 +60,7 @@ def test_a_type_is_made_shown_changed_and_deleted(tmp_path: Path) -> None:
         await ok(admin, "DELETE", f"{TYPES}/{made['id']}", status=202)
         assert (await refused(admin, "GET", f"{TYPES}/{made['id']}"))[0] == 404
 
-    at_work(tmp_path, work)
+    with_admin(tmp_path, work)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +82,7 @@ def test_a_type_with_mistakes_is_refused(tmp_path: Path, body: dict[str, Any], n
         assert (status, names in text) == (400, True), text
         assert (await client.call("POST", TYPES, {"volume_type": {"name": "a"}})).status_code == 403
 
-    at_work(tmp_path, work)
+    with_admin(tmp_path, work)
 
 
 def test_a_private_type_is_for_those_who_have_access(tmp_path: Path) -> None:
@@ -119,7 +95,7 @@ def test_a_private_type_is_for_those_who_have_access(tmp_path: Path) -> None:
             body = {"volume": {"size": 1, "volume_type": "ours"}}
             assert (await refused(somebody, "POST", "/v3/{p}/volumes", body))[0] == 404
         grant = {"project": client.project_id}
-        await ok(admin, "POST", f"{path}/action", {"addProjectAccess": grant}, 202)
+        await ok(admin, "POST", f"{path}/action", {"addProjectAccess": grant}, status=202)
         assert (await refused(admin, "POST", f"{path}/action", {"addProjectAccess": grant}))[0] == 409
         for project in ("", "p" * 256):
             nobody = {"addProjectAccess": {"project": project}}
@@ -145,12 +121,12 @@ def test_a_private_type_is_for_those_who_have_access(tmp_path: Path) -> None:
         (private,) = (await admin.get(TYPES + "?is_public=false"))["volume_types"]
         assert private["name"] == "ours"
         assert len((await admin.get(TYPES + "?is_public=none"))["volume_types"]) == len(names)
-        await ok(admin, "POST", f"{path}/action", {"removeProjectAccess": grant}, 202)
+        await ok(admin, "POST", f"{path}/action", {"removeProjectAccess": grant}, status=202)
         assert (await refused(client, "GET", path))[0] == 404
         public = (await admin.get(TYPES + "/default"))["volume_type"]["id"]
         assert (await refused(admin, "GET", f"{TYPES}/{public}/os-volume-type-access"))[0] == 404
 
-    at_work(tmp_path, work)
+    with_admin(tmp_path, work)
 
 
 def test_lists_of_types(tmp_path: Path) -> None:
@@ -171,7 +147,7 @@ def test_lists_of_types(tmp_path: Path) -> None:
         assert (await refused(admin, "GET", TYPES + "?is_public=maybe"))[0] == 400
         assert (await refused(admin, "GET", TYPES + "?extra_specs=x"))[0] == 400
 
-    at_work(tmp_path, work)
+    with_admin(tmp_path, work)
 
 
 def test_extra_specs_change_while_no_volume_is_of_the_type(tmp_path: Path) -> None:
@@ -190,19 +166,19 @@ def test_extra_specs_change_while_no_volume_is_of_the_type(tmp_path: Path) -> No
             assert (await refused(admin, method, path, body))[0] == 400
             assert (await client.call(method, path, body)).status_code == 403
 
-    at_work(tmp_path, work)
+    with_admin(tmp_path, work)
 
 
 def test_a_type_that_asks_for_what_no_backend_has(tmp_path: Path) -> None:
     async def work(run: Running, client: Client, admin: Client) -> None:
         await make_type(admin, "far", extra_specs={"capabilities:vendor_name": "Somebody"})
-        reply = await ok(client, "POST", "/v3/{p}/volumes", {"volume": {"size": 1, "volume_type": "far"}}, 202)
+        reply = await ok(client, "POST", "/v3/{p}/volumes", {"volume": {"size": 1, "volume_type": "far"}}, status=202)
         volume = await client.until("volume", reply["volume"]["id"], "error")
         assert "No valid backend" in volume["openevs:reason"]
         (message,) = (await client.get("/v3/{p}/messages"))["messages"]
         assert (message["resource_uuid"], "Somebody" in message["user_message"]) == (volume["id"], True)
 
-    at_work(tmp_path, work)
+    with_admin(tmp_path, work)
 
 
 def test_what_others_than_administrators_ask_of_is_public_has_no_effect(tmp_path: Path) -> None:
@@ -213,7 +189,7 @@ def test_what_others_than_administrators_ask_of_is_public_has_no_effect(tmp_path
         for value in ("None", "true", "false"):
             assert await ok(client, "GET", f"{TYPES}?is_public={value}") == every
 
-    at_work(tmp_path, work)
+    with_admin(tmp_path, work)
 
 
 def test_an_encrypted_type_is_a_note_and_makes_no_plain_volume(tmp_path: Path) -> None:
@@ -245,7 +221,7 @@ def test_an_encrypted_type_is_a_note_and_makes_no_plain_volume(tmp_path: Path) -
         assert (await refused(admin, "DELETE", one))[0] == 404
         assert (await refused(admin, "PUT", one, {"encryption": {"key_size": 128}}))[0] == 404
 
-    at_work(tmp_path, work)
+    with_admin(tmp_path, work)
 
 
 def test_a_default_type_that_is_to_be_encrypted_makes_no_plain_volume_either(tmp_path: Path) -> None:
@@ -257,7 +233,7 @@ def test_a_default_type_that_is_to_be_encrypted_makes_no_plain_volume_either(tmp
         status, message = await refused(client, "POST", "/v3/{p}/volumes", {"volume": {"size": 1}})
         assert (status, "encrypted" in message) == (400, True)
 
-    at_work(tmp_path, work)
+    with_admin(tmp_path, work)
 
 
 def test_a_project_can_have_a_default_type_of_its_own(tmp_path: Path) -> None:
@@ -278,7 +254,7 @@ def test_a_project_can_have_a_default_type_of_its_own(tmp_path: Path) -> None:
         admin.version = "3.61"
         assert (await refused(admin, "GET", path))[0] == 404
 
-    at_work(tmp_path, work)
+    with_admin(tmp_path, work)
 
 
 def test_qos_specs_and_who_has_them(tmp_path: Path) -> None:
@@ -290,7 +266,7 @@ def test_qos_specs_and_who_has_them(tmp_path: Path) -> None:
         assert (await ok(admin, "GET", one))["qos_specs"] == made
         assert (await ok(admin, "GET", QOS))["qos_specs"] == [made]
         assert await ok(admin, "PUT", one, {"qos_specs": {"x": "1"}}) == {"qos_specs": {"x": "1"}}
-        await ok(admin, "PUT", f"{one}/delete_keys", {"keys": ["x"]}, 202)
+        await ok(admin, "PUT", f"{one}/delete_keys", {"keys": ["x"]}, status=202)
         assert (await refused(admin, "PUT", f"{one}/delete_keys", {"keys": ["x"]}))[0] == 404
         assert (await refused(admin, "PUT", one, {"qos_specs": {"total_iops_sec": "many"}}))[0] == 400
         assert (await refused(admin, "POST", QOS, {"qos_specs": given}))[0] == 409
@@ -317,12 +293,11 @@ def test_qos_specs_and_who_has_them(tmp_path: Path) -> None:
         assert (await refused(admin, "GET", one))[0] == 404
         assert (await client.call("GET", QOS)).status_code == 403
 
-    at_work(tmp_path, work)
+    with_admin(tmp_path, work)
 
 
 def test_limits_follow_the_specs_of_an_attached_volume(tmp_path: Path) -> None:
-    storage = ExportingMemoryStorage(tmp_path / "served")
-    storage.run_folder.mkdir()
+    storage = ExportingMemoryStorage(tmp_path)
 
     async def work(run: Running, client: Client, admin: Client) -> None:
         given = {"name": "slow", "consumer": "both", "total_iops_sec_per_gb": "100", "read_bytes_sec": "1000000"}
@@ -353,20 +328,19 @@ def test_limits_follow_the_specs_of_an_attached_volume(tmp_path: Path) -> None:
         await hold(None, None)
         await ok(admin, "GET", f"{QOS}/{qos['id']}/associate?vol_type_id={made['id']}", status=202)
         await hold(7, 1_000_000)
-        await ok(client, "POST", action, {"os-retype": {"new_type": "SSD", "migration_policy": "never"}}, 202)
+        await ok(client, "POST", action, {"os-retype": {"new_type": "SSD", "migration_policy": "never"}}, status=202)
         await hold(None, None)
-        await ok(client, "POST", action, {"os-retype": {"new_type": "slow"}}, 202)
+        await ok(client, "POST", action, {"os-retype": {"new_type": "slow"}}, status=202)
         await hold(7, 1_000_000)
         await ok(admin, "DELETE", f"{QOS}/{qos['id']}?force=true", status=202)
         await hold(None, None)
-        await ok(client, "POST", action, {"os-terminate_connection": connector}, 202)
+        await ok(client, "POST", action, {"os-terminate_connection": connector}, status=202)
 
-    at_work(tmp_path, work, engine=ExportingMemoryEngine(storage))
+    with_admin(tmp_path, work, engine=ExportingMemoryEngine(storage))
 
 
 def test_limits_follow_specs_that_change_while_somebody_works_on_the_volume(tmp_path: Path) -> None:
-    storage, faults = ExportingMemoryStorage(tmp_path / "served"), Faults()
-    storage.run_folder.mkdir()
+    storage, faults = ExportingMemoryStorage(tmp_path), Faults()
 
     async def work(run: Running, client: Client, admin: Client) -> None:
         specs = {}
@@ -394,7 +368,7 @@ def test_limits_follow_specs_that_change_while_somebody_works_on_the_volume(tmp_
                 await asyncio.sleep(0.005)
         await ok(client, "POST", action, {"os-terminate_connection": {}}, status=202)
 
-    at_work(tmp_path, work, engine=faulty(ExportingMemoryEngine(storage), faults))
+    with_admin(tmp_path, work, engine=faulty(ExportingMemoryEngine(storage), faults))
 
 
 def test_a_snapshot_outlives_the_type_that_its_volume_had(tmp_path: Path) -> None:
@@ -410,7 +384,7 @@ def test_a_snapshot_outlives_the_type_that_its_volume_had(tmp_path: Path) -> Non
         await client.call("DELETE", f"/v3/{{p}}/snapshots/{snapshot['id']}")
         await client.until("snapshot", snapshot["id"], "gone")
 
-    at_work(tmp_path, work)
+    with_admin(tmp_path, work)
 
 
 def test_a_volume_is_retyped_with_its_quota(tmp_path: Path) -> None:
@@ -423,7 +397,9 @@ def test_a_volume_is_retyped_with_its_quota(tmp_path: Path) -> None:
         status, text = await refused(client, "POST", action, {"os-retype": {"new_type": "SAS"}})
         assert (status, "gigabytes_SAS" in text) == (413, True)
         assert (await client.get(f"/v3/{{p}}/volumes/{volume['id']}"))["volume"]["status"] == "available"
-        await ok(client, "POST", action, {"os-retype": {"new_type": "SSD", "migration_policy": "on-demand"}}, 202)
+        await ok(
+            client, "POST", action, {"os-retype": {"new_type": "SSD", "migration_policy": "on-demand"}}, status=202
+        )
         now = await client.until("volume", volume["id"], "available")
         assert now["volume_type"] == "SSD"
         usage = (await admin.get(quotas + "?usage=true"))["quota_set"]
@@ -433,4 +409,4 @@ def test_a_volume_is_retyped_with_its_quota(tmp_path: Path) -> None:
             assert (await refused(client, "POST", action, {"os-retype": body}))[0] == 400
         assert (await refused(client, "POST", action, {"os-retype": {"new_type": "none"}}))[0] == 404
 
-    at_work(tmp_path, work)
+    with_admin(tmp_path, work)

@@ -1,43 +1,13 @@
 """Actions on volumes: from which statuses each is possible, what it leads to, and what is refused by name."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from openevs.domain.lifecycle import VOLUME_STATUSES, Move
-from openevs.store.volumes import move_volume
-from openevs.testing.application import Client, Running, running
+from openevs.domain.lifecycle import VOLUME_STATUSES
+from openevs.testing.application import Client, Running
+from tests.api.asking import GONE, act, at_work, fault, set_volume
 
-NOW = datetime(2030, 1, 1, tzinfo=UTC)
-GONE = "00000000-0000-4000-8000-000000000000"
 ATTACH = {"mountpoint": "/dev/vdb", "host_name": "h"}
-Work = Callable[[Running, Client], Awaitable[None]]
-
-
-def at_work(folder: Path, work: Work) -> None:
-    """Run `work` as the demo user on an application of its own."""
-
-    async def main() -> None:
-        async with running(folder) as run:
-            await work(run, await run.client())
-
-    asyncio.run(main())
-
-
-def fault(reply: Any) -> tuple[int, str, str]:
-    ((name, detail),) = reply.json().items()
-    assert detail["code"] == reply.status_code
-    return reply.status_code, name, detail["message"]
-
-
-async def act(client: Client, volume_id: str, action: str, content: Any = None, api: str = "v3") -> Any:
-    return await client.call("POST", f"/{api}/{{p}}/volumes/{volume_id}/action", {action: content})
-
-
-async def set_status(run: Running, volume_id: str, status: str) -> None:
-    await run.app.db.write(move_volume, volume_id, Move("set", VOLUME_STATUSES, status), NOW)
 
 
 async def status_of(client: Client, volume_id: str) -> str:
@@ -64,7 +34,7 @@ def test_from_which_statuses(tmp_path: Path) -> None:
         for action, content, version, possible, leads_to in MOVES:
             client.version = version
             for wrong in sorted(VOLUME_STATUSES - possible):
-                await set_status(run, volume_id, wrong)
+                await set_volume(run, volume_id, wrong)
                 if action in WITHOUT_EFFECT:
                     assert (await act(client, volume_id, action, content)).status_code == 202
                     assert await status_of(client, volume_id) == wrong
@@ -73,14 +43,14 @@ def test_from_which_statuses(tmp_path: Path) -> None:
                 assert (status, name) == (400, "badRequest"), (action, wrong)
                 assert f"its status is {wrong}, but must be {' or '.join(sorted(possible))}" in message
             for right in sorted(possible):
-                await set_status(run, volume_id, right)
+                await set_volume(run, volume_id, right)
                 assert (await act(client, volume_id, action, content)).status_code == 202
                 if leads_to != "extending":
                     assert await status_of(client, volume_id) == leads_to
         # One that was attached by status alone is there to be attached once.
         await client.until("volume", volume_id, "available")
         for right in ("attaching", "available"):
-            await set_status(run, volume_id, right)
+            await set_volume(run, volume_id, right)
             assert (await act(client, volume_id, "os-attach", ATTACH, api="v2")).status_code == 202
             assert fault(await act(client, volume_id, "os-attach", ATTACH))[:2] == (400, "badRequest")
             assert (await act(client, volume_id, "os-detach", None, api="v2")).status_code == 202
@@ -211,11 +181,11 @@ def test_revert(tmp_path: Path) -> None:
             assert "Invalid input for snapshot_id:" in message
         assert fault(await act(client, volume_id, "revert", {"snapshot_id": GONE}))[:2] == (404, "itemNotFound")
         for wrong in sorted(VOLUME_STATUSES - {"available"}):
-            await set_status(run, volume_id, wrong)
+            await set_volume(run, volume_id, wrong)
             status, name, message = fault(await act(client, volume_id, "revert", {"snapshot_id": newest}))
             assert (status, name) == (409, "conflictingRequest")
             assert f"its status is {wrong}, but must be available" in message
-        await set_status(run, volume_id, "available")
+        await set_volume(run, volume_id, "available")
         assert (await act(client, volume_id, "revert", {"snapshot_id": newest})).status_code == 202
         await client.until("volume", volume_id, "available")
         await client.until("snapshot", newest, "available")
@@ -241,7 +211,7 @@ def test_what_administrators_do(tmp_path: Path) -> None:
         assert (await act(operator, volume_id, "os-reset_status", {"status": "in-use"})).status_code == 202
         assert "detach it first" in fault(await act(operator, volume_id, "os-force_delete", {}))[2]
         assert (await act(operator, volume_id, "os-force_detach", {"connector": {}})).status_code == 202
-        await set_status(run, volume_id, "uploading")
+        await set_volume(run, volume_id, "uploading")
         assert (await act(operator, volume_id, "os-force_delete", {})).status_code == 202
         await client.until("volume", volume_id, "gone")
 

@@ -1,8 +1,5 @@
 """Native volumes: what is answered to what, by status, fault and the field that the message names."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,33 +9,8 @@ import sqlalchemy as sa
 from openevs.domain.ids import new_uuid
 from openevs.domain.lifecycle import VOLUME_STATUSES, Move
 from openevs.store.volumes import move_volume
-from openevs.testing.application import Client, Running, running
-
-NOW = datetime(2030, 1, 1, tzinfo=UTC)
-GONE = "00000000-0000-4000-8000-000000000000"
-Work = Callable[[Running, Client], Awaitable[None]]
-
-
-def at_work(folder: Path, work: Work, **overrides: str) -> None:
-    """Run `work` as the demo user on an application of its own; `overrides` are settings, `section__name`."""
-
-    async def main() -> None:
-        given = {(name.split("__")[0], name.split("__")[1]): value for name, value in overrides.items()}
-        async with running(folder, overrides=given) as run:
-            await work(run, await run.client())
-
-    asyncio.run(main())
-
-
-def fault(reply: Any) -> tuple[int, str, str]:
-    """Return status, fault name and message of a native refusal, whose body must have nothing else."""
-    ((name, detail),) = reply.json().items()
-    assert detail["code"] == reply.status_code
-    return reply.status_code, name, detail["message"]
-
-
-async def set_status(run: Running, volume_id: str, status: str) -> None:
-    await run.app.db.write(move_volume, volume_id, Move("set", VOLUME_STATUSES, status), NOW)
+from openevs.testing.application import Client, Running
+from tests.api.asking import GONE, NOW, at_work, fault, set_volume
 
 
 async def ids(client: Client, query: str) -> list[str]:
@@ -227,7 +199,7 @@ def test_lists(tmp_path: Path) -> None:
         c = await client.volume(size=1, name="gamma")
         action = f"/v3/{{p}}/volumes/{b['id']}/action"
         assert (await client.call("POST", action, {"os-set_bootable": {"bootable": "True"}})).status_code == 200
-        await set_status(run, c["id"], "error")
+        await set_volume(run, c["id"], "error")
         client.version = "3.60"
         expected: dict[str, list[dict[str, Any]]] = {
             "": [c, b, a],
@@ -322,13 +294,13 @@ def test_deletes_by_status(tmp_path: Path) -> None:
         volume = await client.volume()
         one = f"/v3/{{p}}/volumes/{volume['id']}"
         for wrong in sorted(VOLUME_STATUSES - DELETABLE):
-            await set_status(run, volume["id"], wrong)
+            await set_volume(run, volume["id"], wrong)
             status, name, message = fault(await client.call("DELETE", one))
             assert (status, name) == (400, "badRequest")
             assert f"its status is {wrong}, but must be available or error" in message
         for right in sorted(DELETABLE):
             volume = await client.volume()
-            await set_status(run, volume["id"], right)
+            await set_volume(run, volume["id"], right)
             assert (await client.call("DELETE", f"/v3/{{p}}/volumes/{volume['id']}")).status_code == 202
 
     at_work(tmp_path, work)
@@ -348,7 +320,7 @@ def test_cascade_and_force(tmp_path: Path) -> None:
         await client.until("snapshot", snapshot["id"], "gone")
 
         stuck = await client.volume()
-        await set_status(run, stuck["id"], "uploading")
+        await set_volume(run, stuck["id"], "uploading")
         operator = await run.client("admin")
         one = f"/v3/{{p}}/volumes/{stuck['id']}?force=true"
         assert fault(await operator.call("DELETE", one))[0] == 400  # before 3.23 there is no force

@@ -16,7 +16,8 @@ from openevs.domain.ids import GIB, VolumeId
 from openevs.engine.nbd import NbdClient
 from openevs.engine.port import Reads
 from openevs.testing.application import Client, Running, running, settings_for
-from tests.api.test_backups import ALL, back_up, ok, refused, restore
+from tests.api.asking import ok, refused
+from tests.api.test_backups import ALL, back_up, restore
 
 BLOCK_BYTES: Final = 64 << 10
 PIECE_BYTES: Final = 16 << 20
