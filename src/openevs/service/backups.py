@@ -18,14 +18,13 @@ from openevs.domain.ids import BackupId, new_uuid
 from openevs.domain.lifecycle import SnapshotMoves, VolumeMoves
 from openevs.domain.model import Caller, Operation, Snapshot, Volume
 from openevs.domain.rules import check_metadata, check_text
-from openevs.service.deps import Deps, accept
+from openevs.service.deps import Deps, accept, queue_work
 from openevs.service.parts import check_thawed
 from openevs.service.queries import BACKUP_FILTERS, ListQuery, conditions
 from openevs.service.snapshots import snapshot_record
 from openevs.store import backups as store
 from openevs.store import snapshots, volumes
 from openevs.store.database import Tx
-from openevs.store.operations import NewOperation, insert_operation
 from openevs.store.quotas import take_quota
 from openevs.store.tables import backup as table
 
@@ -88,12 +87,12 @@ def _accept_backup(tx: Tx, deps: Deps, caller: Caller, new: NewBackup) -> tuple[
         # project's backups of it are a row of their own, and go on from theirs.
         "old_bases": [each.own_base for each in mine if each.own_base is not None] if own else [],
     }
-    claims = [("backup", backup.id), _content(backup), ("snapshot", snapshot.id)]
+    claims = [_content(backup), ("snapshot", snapshot.id)]
     if own:
         # By which a sweep knows it for ours, should it be left over.
         work["passing_snapshot_id"] = snapshot.id
         claims.append(("volume", volume.id))
-    return backup, _queue(tx, deps, caller, "create_backup", ("backup", backup.id), backup.project_id, work, claims)
+    return backup, queue_work(tx, deps, caller, "create_backup", backup, work, claims)
 
 
 def _own_snapshot(tx: Tx, caller: Caller, volume: Volume, backup_id: str, force: bool, now: datetime) -> Snapshot:
@@ -167,28 +166,6 @@ def _content(backup: Backup) -> tuple[str, str]:
     return "vault_backup", backup.vault_id
 
 
-def _queue(
-    tx: Tx,
-    deps: Deps,
-    caller: Caller,
-    kind: str,
-    resource: tuple[str, str],
-    project_id: str,
-    work: Mapping[str, Any],
-    claims: Iterable[tuple[str, str]],
-) -> Operation:
-    new = NewOperation(
-        kind=kind,
-        project_id=project_id,
-        resource_kind=resource[0],
-        resource_id=resource[1],
-        input=dict(work),
-        claims=tuple(claims),
-        request_id=caller.request_id,
-    )
-    return insert_operation(tx, new, deps.clock(), deps.bell.lease())
-
-
 class Shown(NamedTuple):
     """A backup as it is shown."""
 
@@ -254,8 +231,7 @@ def _accept_deletion(tx: Tx, deps: Deps, caller: Caller, backup_id: str, force: 
         "vault_id": None if store.sharing_vault_id(tx, backup) else backup.vault_id,
         "base": backup.own_base,
     }
-    claims = [("backup", backup.id), _content(backup)]
-    return backup, _queue(tx, deps, caller, "delete_backup", ("backup", backup.id), backup.project_id, work, claims)
+    return backup, queue_work(tx, deps, caller, "delete_backup", backup, work, [_content(backup)])
 
 
 async def find_exported(deps: Deps, caller: Caller, backup_id: str) -> Backup:
@@ -282,8 +258,6 @@ async def import_backup(deps: Deps, caller: Caller, imported: Backup) -> Backup:
         take_quota(tx, imported.project_id, backup_usage(imported.size_gib), deps.quota_defaults)
         store.insert_backup(tx, imported)
         work = {"record": imported.record, "vault_id": imported.vault_id, "size_gib": imported.size_gib}
-        claims = [("backup", imported.id), _content(imported)]
-        resource = ("backup", imported.id)
-        return imported, _queue(tx, deps, caller, "import_backup", resource, imported.project_id, work, claims)
+        return imported, queue_work(tx, deps, caller, "import_backup", imported, work, [_content(imported)])
 
     return await accept(deps, caller, Backup, accept_import)

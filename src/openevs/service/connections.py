@@ -18,8 +18,7 @@ from openevs.domain.lifecycle import AttachmentMoves, Move, VolumeMoves, rest
 from openevs.domain.model import Attachment, Caller, Operation, Volume
 from openevs.domain.qos import limits_of, shown_specs
 from openevs.domain.rules import check_text
-from openevs.service.deps import Deps
-from openevs.service.volumes import queue_volume_work
+from openevs.service.deps import Deps, queue_work
 from openevs.store.attachments import attachments_of_one, delete_reserved_row, move_attachment, update_attachment
 from openevs.store.database import Tx
 from openevs.store.operations import claimant
@@ -143,7 +142,7 @@ def begin_connecting(
         # Volumes of a group are served so that they can be frozen at one instant.
         "together": volume.group_id,
     }
-    return queue_volume_work(tx, deps, caller, "connect_volume", volume, work, deps.clock())
+    return queue_work(tx, deps, caller, "connect_volume", volume, work)
 
 
 def _told_limits(tx: Tx, deps: Deps, volume: Volume) -> dict[str, Any]:
@@ -191,7 +190,7 @@ def begin_disconnecting(
         "volume_moved": move is not None and try_move(tx, volume.id, move, now),
         "others": bool(connected_others(tx, attachment)),
     }
-    operation = queue_volume_work(tx, deps, caller, "disconnect_volume", volume, work, now)
+    operation = queue_work(tx, deps, caller, "disconnect_volume", volume, work)
     return Pending(attachment.id, operation.id), operation
 
 

@@ -13,7 +13,7 @@ from openevs.domain.ids import SnapshotId, VolumeId, new_uuid
 from openevs.domain.model import Caller, Operation, Volume
 from openevs.domain.quota import volume_usage
 from openevs.domain.rules import check_text
-from openevs.service.deps import Deps, accept
+from openevs.service.deps import Deps, accept, queue_work
 from openevs.service.groups import check_power
 from openevs.service.membership import STEADY
 from openevs.service.placing import switched_off
@@ -22,7 +22,6 @@ from openevs.store.database import Tx
 from openevs.store.group_snapshots import find_group_snapshot, snapshots_of_group_snapshot
 from openevs.store.group_types import find_group_type
 from openevs.store.groups import find_group, hold_group, insert_group, volumes_of_group
-from openevs.store.operations import NewOperation, insert_operation
 from openevs.store.quotas import take_quota
 from openevs.store.volumes import find_volume, hold_volume, insert_volume
 
@@ -101,16 +100,8 @@ def _accept_copy(tx: Tx, deps: Deps, caller: Caller, new: NewCopy) -> tuple[Grou
     }
     if (refused := _refused(tx, deps, sources)) is not None:
         work["refused"] = refused
-    operation = NewOperation(
-        kind="create_group",
-        project_id=group.project_id,
-        resource_kind="group",
-        resource_id=group.id,
-        input=work,
-        claims=(("group", group.id), *(("volume", each["volume_id"]) for each in volumes)),
-        request_id=caller.request_id,
-    )
-    return group, insert_operation(tx, operation, now, deps.bell.lease())
+    claims = [("volume", each["volume_id"]) for each in volumes]
+    return group, queue_work(tx, deps, caller, "create_group", group, work, claims)
 
 
 def _refused(tx: Tx, deps: Deps, sources: list[_Source]) -> str | None:

@@ -1,20 +1,21 @@
 """What every use case is given, and the one way in which a request changes anything."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
 
 import msgspec
 
 from openevs.domain.backends import Storage
-from openevs.domain.backup import Moved
+from openevs.domain.backup import Backup, Moved
 from openevs.domain.errors import Unavailable
-from openevs.domain.model import Caller, Operation
+from openevs.domain.group import Group, GroupSnapshot
+from openevs.domain.model import Caller, Operation, Snapshot, Volume
 from openevs.settings import CLOUD_SNAPSHOTS_PER_VOLUME, Settings
 from openevs.store.database import Database, Tx
 from openevs.store.idempotency import recall, remember
-from openevs.store.operations import Lease
+from openevs.store.operations import Lease, NewOperation, insert_operation
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -95,6 +96,32 @@ async def accept(
     if operation is not None:
         deps.bell.ring(operation)
     return record
+
+
+RESOURCES: Final[Mapping[type, str]] = {
+    Volume: "volume",
+    Snapshot: "snapshot",
+    Backup: "backup",
+    Group: "group",
+    GroupSnapshot: "group_snapshot",
+}
+"""Records that there is work on, and what an operation calls them."""
+
+
+def queue_work(
+    tx: Tx,
+    deps: Deps,
+    caller: Caller,
+    kind: str,
+    record: Volume | Snapshot | Backup | Group | GroupSnapshot,
+    work: Mapping[str, Any],
+    claims: Iterable[tuple[str, str]] = (),
+) -> Operation:
+    """Queue an operation on a record, which it claims, as it does what else is in `claims` (resource kind, id).
+    Raises Conflict while another operation has a claim on one of them."""
+    resource = (RESOURCES[type(record)], record.id)
+    new = NewOperation(kind, record.project_id, *resource, work, (resource, *claims), caller.request_id)
+    return insert_operation(tx, new, deps.clock(), deps.bell.lease())
 
 
 async def wait_for(deps: Deps, operation_id: str) -> Operation:

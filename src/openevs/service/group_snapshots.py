@@ -1,7 +1,7 @@
 """What can be asked of group snapshots (microversion 3.14). The one instant is the operation's business
 (`operations/create_group_snapshot.py`)."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from openevs.domain.errors import InUse, InvalidInput
 from openevs.domain.group import GroupSnapshot, is_consistent
@@ -14,7 +14,7 @@ from openevs.domain.lifecycle import (
 )
 from openevs.domain.model import Caller, Operation, Snapshot
 from openevs.domain.rules import SNAPSHOTTABLE, check_text
-from openevs.service.deps import Deps, accept
+from openevs.service.deps import Deps, accept, queue_work
 from openevs.service.groups import check_power
 from openevs.service.membership import STEADY
 from openevs.service.parts import check_thawed
@@ -24,7 +24,6 @@ from openevs.store import group_snapshots as store
 from openevs.store.database import Tx
 from openevs.store.group_types import find_group_type
 from openevs.store.groups import hold_group, volumes_of_group
-from openevs.store.operations import NewOperation, insert_operation
 from openevs.store.snapshots import move_snapshot
 from openevs.store.tables import group_snapshot as table
 from openevs.store.tables import volume as volume_table
@@ -82,7 +81,8 @@ def _accept_group_snapshot(
         "name": new.name or "",
         "objects": [row.id for row in rows],
     }
-    return made, _queue(tx, deps, caller, "create_group_snapshot", made, rows, work)
+    claims = [("snapshot", row.id) for row in rows]
+    return made, queue_work(tx, deps, caller, "create_group_snapshot", made, work, claims)
 
 
 async def get_group_snapshot(deps: Deps, caller: Caller, group_snapshot_id: str) -> GroupSnapshot:
@@ -122,7 +122,8 @@ def _accept_deletion(tx: Tx, deps: Deps, caller: Caller, group_snapshot_id: str)
         raise InUse(
             "group snapshot", f"a volume is just being made from group snapshot {found.id}; try again when it is done."
         )
-    return found, _queue(tx, deps, caller, "delete_group_snapshot", found, rows, {"objects": ids})
+    claims = [("snapshot", snapshot_id) for snapshot_id in ids]
+    return found, queue_work(tx, deps, caller, "delete_group_snapshot", found, {"objects": ids}, claims)
 
 
 async def reset_group_snapshot_status(deps: Deps, caller: Caller, group_snapshot_id: str, status: str) -> GroupSnapshot:
@@ -131,18 +132,3 @@ async def reset_group_snapshot_status(deps: Deps, caller: Caller, group_snapshot
         raise InvalidInput("status", f"{status!r} is none of {', '.join(sorted(GROUP_SNAPSHOT_STATUSES))}.")
     move = reset_group_snapshot(status)
     return await deps.db.write(store.move_group_snapshot, group_snapshot_id, move, deps.clock(), also={"reason": None})
-
-
-def _queue(
-    tx: Tx, deps: Deps, caller: Caller, kind: str, made: GroupSnapshot, rows: list[Snapshot], work: dict[str, Any]
-) -> Operation:
-    new = NewOperation(
-        kind=kind,
-        project_id=made.project_id,
-        resource_kind="group_snapshot",
-        resource_id=made.id,
-        input=work,
-        claims=(("group_snapshot", made.id), *(("snapshot", row.id) for row in rows)),
-        request_id=caller.request_id,
-    )
-    return insert_operation(tx, new, deps.clock(), deps.bell.lease())

@@ -13,24 +13,23 @@ from openevs.domain.ids import new_uuid
 from openevs.domain.lifecycle import GROUP_STATUSES, GroupMoves, VolumeMoves, reset_group
 from openevs.domain.model import Caller, Operation
 from openevs.domain.rules import check_text
-from openevs.service.deps import Deps, accept
+from openevs.service.deps import Deps, accept, queue_work
 from openevs.service.membership import STEADY, check_leaving, check_member
 from openevs.service.parts import check_thawed
 from openevs.service.queries import GROUP_FILTERS, ListQuery, conditions
+from openevs.service.volumes import check_not_source
 from openevs.store import groups as store
 from openevs.store.attachments import attachments_of_one
 from openevs.store.backups import bases_of
 from openevs.store.database import Tx
 from openevs.store.group_snapshots import count_group_snapshots
 from openevs.store.group_types import find_group_type, find_group_type_by_name
-from openevs.store.operations import NewOperation, insert_operation
 from openevs.store.quotas import take_quota
 from openevs.store.snapshots import count_snapshots_of
 from openevs.store.tables import group as table
 from openevs.store.tables import group_snapshot as snapshot_table
-from openevs.store.tables import volume as volume_table
 from openevs.store.types import find_type_named
-from openevs.store.volumes import count_volumes, move_volume, update_volume
+from openevs.store.volumes import move_volume, update_volume
 
 NOT_REPLICATED: Final = "the type of group {group_id} is not one of replicated groups; this service replicates nothing."
 
@@ -192,25 +191,13 @@ def _accept_deletion(
             raise InUse("group", f"volume {volume.id} of group {group_id} is attached or connected; detach it first.")
         if count_snapshots_of(tx, volume.id):
             raise InUse("group", f"volume {volume.id} of group {group_id} has snapshots; delete them first.")
-        if count_volumes(tx, [volume_table.c.source_volid == volume.id, volume_table.c.status == "creating"]):
-            raise InUse(
-                "group", f"another volume is just being made from volume {volume.id}; try again when it is done."
-            )
+        check_not_source(tx, volume, [])
         move_volume(tx, volume.id, VolumeMoves.delete_with_group, now, also={"reason": None})
     ids = [volume.id for volume in volumes]
     bases = [base for volume_id in ids for base in bases_of(tx, volume_id)]
     work = {"volumes": ids, "bases": bases, "objects": ids}
-    new = NewOperation(
-        kind="delete_group",
-        project_id=group.project_id,
-        resource_kind="group",
-        resource_id=group.id,
-        input=work,
-        claims=(("group", group.id), *(("volume", volume_id) for volume_id in ids)),
-        request_id=caller.request_id,
-    )
-    operation = insert_operation(tx, new, now, deps.bell.lease())
-    return group, operation
+    claims = [("volume", volume_id) for volume_id in ids]
+    return group, queue_work(tx, deps, caller, "delete_group", group, work, claims)
 
 
 async def reset_group_status(deps: Deps, caller: Caller, group_id: str, status: str) -> Group:

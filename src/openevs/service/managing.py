@@ -17,11 +17,11 @@ from openevs.domain.lifecycle import SnapshotMoves, VolumeMoves
 from openevs.domain.model import Caller, Operation, Snapshot, Volume
 from openevs.domain.quota import snapshot_usage, volume_usage
 from openevs.domain.rules import check_metadata, check_new_metadata, check_text
-from openevs.service.deps import Deps, accept, wait_for
+from openevs.service.deps import Deps, accept, queue_work, wait_for
 from openevs.service.parts import check_thawed
 from openevs.service.snapshots import snapshot_record
 from openevs.service.types import type_for
-from openevs.service.volumes import NewVolume, check_not_source, check_size, queue_volume_work, volume_record
+from openevs.service.volumes import NewVolume, check_not_source, check_size, volume_record
 from openevs.store import snapshots, volumes
 from openevs.store.attachments import attachments_of_one
 from openevs.store.backups import bases_of
@@ -172,7 +172,7 @@ async def take_over(deps: Deps, caller: Caller, new: NewManaged, stray: Mapping[
 def _accept_managed(
     tx: Tx, deps: Deps, caller: Caller, new: NewManaged, stray: Mapping[str, Any], backend: str
 ) -> tuple[Volume, Operation]:
-    now, found = deps.clock(), _manageable(stray)
+    found = _manageable(stray)
     volume_type = type_for(tx, deps, caller, new.volume_type or None)
     check_size(deps, found.size_gib)
     wanted = NewVolume(found.size_gib, new.name, new.description, metadata=new.metadata)
@@ -191,7 +191,7 @@ def _accept_managed(
     check_thawed(tx, deps, volume)
     volumes.insert_volume(tx, volume)
     work = {"stray": found.name, "size_gib": found.size_gib, "name": new.name or ""}
-    return volume, queue_volume_work(tx, deps, caller, "manage_volume", volume, work, now)
+    return volume, queue_work(tx, deps, caller, "manage_volume", volume, work)
 
 
 async def unmanage_volume(deps: Deps, caller: Caller, volume_id: str) -> None:
@@ -213,7 +213,7 @@ def _accept_unmanaged(tx: Tx, deps: Deps, caller: Caller, volume_id: str) -> tup
     check_thawed(tx, deps, volume)
     check_not_source(tx, volume, [])
     work = {"stray": stray_name("volume", volume_id), "bases": bases_of(tx, volume_id)}
-    return volume, queue_volume_work(tx, deps, caller, "unmanage_volume", volume, work, now)
+    return volume, queue_work(tx, deps, caller, "unmanage_volume", volume, work)
 
 
 # Snapshots ----------------------------------------------------------------------------------------------------------
@@ -259,7 +259,7 @@ def _accept_managed_snapshot(
     )
     snapshots.insert_snapshot(tx, snapshot)
     work = {"stray": found.name, "volume_id": volume.id, "name": new.name or ""}
-    return snapshot, _queue(tx, deps, caller, "manage_snapshot", snapshot, work)
+    return snapshot, queue_work(tx, deps, caller, "manage_snapshot", snapshot, work)
 
 
 async def unmanage_snapshot(deps: Deps, caller: Caller, snapshot_id: str) -> None:
@@ -278,10 +278,4 @@ def _accept_unmanaged_snapshot(tx: Tx, deps: Deps, caller: Caller, snapshot_id: 
     check_thawed(tx, deps, volume)
     check_not_source(tx, volume, [snapshot])
     work = {"stray": stray_name("snapshot", snapshot_id)}
-    return snapshot, _queue(tx, deps, caller, "unmanage_snapshot", snapshot, work)
-
-
-def _queue(tx: Tx, deps: Deps, caller: Caller, kind: str, snapshot: Snapshot, work: Mapping[str, Any]) -> Operation:
-    claims = (("snapshot", snapshot.id),)
-    new = NewOperation(kind, snapshot.project_id, "snapshot", snapshot.id, work, claims, caller.request_id)
-    return insert_operation(tx, new, deps.clock(), deps.bell.lease())
+    return snapshot, queue_work(tx, deps, caller, "unmanage_snapshot", snapshot, work)

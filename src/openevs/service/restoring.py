@@ -6,11 +6,11 @@ from openevs.domain.lifecycle import VolumeMoves
 from openevs.domain.model import Caller, Operation, Volume
 from openevs.domain.quota import volume_usage
 from openevs.domain.rules import SHOWN_METADATA, check_text
-from openevs.service.deps import Deps, accept
+from openevs.service.deps import Deps, accept, queue_work
 from openevs.service.membership import check_joining
 from openevs.service.placing import place
 from openevs.service.types import type_for
-from openevs.service.volumes import NewVolume, check_new_volume, check_size, queue_volume_work, volume_record
+from openevs.service.volumes import NewVolume, check_new_volume, check_size, volume_record
 from openevs.store import backups as store
 from openevs.store import volumes
 from openevs.store.attachments import attachments_of_one
@@ -88,8 +88,7 @@ def _new_volume(tx: Tx, deps: Deps, caller: Caller, backup: Backup, new: NewVolu
 def _queue_restore(
     tx: Tx, deps: Deps, caller: Caller, backup: Backup, volume: Volume, *, make: bool
 ) -> tuple[Volume, Operation]:
-    now = deps.clock()
-    store.update_backup(tx, backup.id, None, now, {"restore_volume_id": volume.id})
+    store.update_backup(tx, backup.id, None, deps.clock(), {"restore_volume_id": volume.id})
     work = {
         "backup_id": backup.id,
         "vault_id": backup.vault_id,
@@ -98,5 +97,4 @@ def _queue_restore(
         "size_gib": volume.size_gib,
         "begun_as": volume.status,
     }
-    claims = (("backup", backup.id),)
-    return volume, queue_volume_work(tx, deps, caller, "restore_backup", volume, work, now, claims)
+    return volume, queue_work(tx, deps, caller, "restore_backup", volume, work, [("backup", backup.id)])

@@ -9,10 +9,9 @@ from openevs.domain.lifecycle import MIGRATED, VolumeMoves
 from openevs.domain.model import Caller, Operation, Volume, VolumeType
 from openevs.domain.qos import limits_of
 from openevs.domain.quota import volume_usage
-from openevs.service.deps import Deps, accept
+from openevs.service.deps import Deps, accept, queue_work
 from openevs.service.placing import may_be_on, place, switched_off
 from openevs.service.types import type_for, wants_multiattach
-from openevs.service.volumes import queue_volume_work
 from openevs.store import volumes
 from openevs.store.attachments import attachments_of_one
 from openevs.store.database import Tx
@@ -58,7 +57,7 @@ def _accept_retype(
             "migration_status": before.migration_status,
         },
     }
-    return volume, queue_volume_work(tx, deps, caller, "retype_volume", volume, work, now)
+    return volume, queue_work(tx, deps, caller, "retype_volume", volume, work)
 
 
 def _wanted(tx: Tx, deps: Deps, caller: Caller, volume: Volume, word: str) -> VolumeType:

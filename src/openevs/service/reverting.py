@@ -3,12 +3,11 @@
 from openevs.domain.errors import InUse, InvalidInput
 from openevs.domain.lifecycle import Move, SnapshotMoves, VolumeMoves
 from openevs.domain.model import Caller, Operation, Snapshot, Volume
-from openevs.service.deps import Deps, accept
+from openevs.service.deps import Deps, accept, queue_work
+from openevs.service.volumes import check_not_source
 from openevs.store import snapshots, volumes
 from openevs.store.attachments import attachments_of
 from openevs.store.database import Tx
-from openevs.store.operations import NewOperation, insert_operation
-from openevs.store.tables import volume as table
 
 _MOVES: dict[str, tuple[Move, Move]] = {
     "rollback_volume": (VolumeMoves.rollback, SnapshotMoves.rollback),
@@ -31,18 +30,9 @@ def begin_reverting(tx: Tx, deps: Deps, caller: Caller, snapshot: Snapshot, kind
     if any(other.status == "creating" for other in snapshots.snapshots_of(tx, volume.id)):
         raise InUse("volume", f"a snapshot of volume {volume.id} is just being created; try again when it is done.")
     # A copy was promised the bytes that were there when it was asked for.
-    if volumes.count_volumes(tx, [table.c.source_volid == volume.id, table.c.status == "creating"]):
-        raise InUse("volume", f"another volume is just being made from volume {volume.id}; try again when it is done.")
-    new = NewOperation(
-        kind=kind,
-        project_id=volume.project_id,
-        resource_kind="volume",
-        resource_id=volume.id,
-        input={"snapshot_id": snapshot.id},
-        claims=(("volume", volume.id), ("snapshot", snapshot.id)),
-        request_id=caller.request_id,
-    )
-    return snapshot, insert_operation(tx, new, now, deps.bell.lease())
+    check_not_source(tx, volume, [])
+    work, claims = {"snapshot_id": snapshot.id}, [("snapshot", snapshot.id)]
+    return snapshot, queue_work(tx, deps, caller, kind, volume, work, claims)
 
 
 async def revert_volume(deps: Deps, caller: Caller, volume_id: str, snapshot_id: str) -> None:

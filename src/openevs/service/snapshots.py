@@ -6,7 +6,7 @@ Each function checks, changes rows in one transaction and returns; the bytes are
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import structlog
 
@@ -23,13 +23,13 @@ from openevs.domain.rules import (
     check_text,
     is_reserved_name,
 )
-from openevs.service.deps import Deps, accept
+from openevs.service.deps import Deps, accept, queue_work
 from openevs.service.parts import check_thawed
 from openevs.service.queries import SNAPSHOT_FILTERS, ListQuery, conditions
 from openevs.service.reverting import begin_reverting
 from openevs.store import snapshots as store
 from openevs.store.database import Tx
-from openevs.store.operations import NewOperation, claimant, insert_operation
+from openevs.store.operations import claimant
 from openevs.store.quotas import take_quota
 from openevs.store.tables import snapshot as table
 from openevs.store.tables import volume as volume_table
@@ -70,7 +70,7 @@ def _accept_snapshot(tx: Tx, deps: Deps, caller: Caller, new: NewSnapshot) -> tu
     check_thawed(tx, deps, volume)
     snapshot = add_snapshot(tx, deps, caller, volume, new, now)
     work = {"volume_id": volume.id, "name": new.name or ""}
-    return snapshot, _queue(tx, deps, caller, "create_snapshot", snapshot, work, now)
+    return snapshot, queue_work(tx, deps, caller, "create_snapshot", snapshot, work)
 
 
 def add_snapshot(
@@ -189,7 +189,7 @@ def _accept_deletion(tx: Tx, deps: Deps, caller: Caller, snapshot_id: str, force
     snapshot = store.move_snapshot(tx, snapshot_id, move, now, project_id=project_id, also={"reason": None})
     if count_volumes(tx, using):
         raise InUse("snapshot", f"a volume is just being made from snapshot {snapshot_id}; try again when it is done.")
-    return snapshot, _queue(tx, deps, caller, "delete_snapshot", snapshot, {"volume_id": snapshot.volume_id}, now)
+    return snapshot, queue_work(tx, deps, caller, "delete_snapshot", snapshot, {"volume_id": snapshot.volume_id})
 
 
 async def rollback_snapshot(deps: Deps, caller: Caller, snapshot_id: str, volume_id: str) -> Snapshot:
@@ -243,18 +243,3 @@ async def report_snapshot_status(
         return store.move_snapshot(tx, snapshot_id, reset_snapshot(status), deps.clock(), also=also)
 
     return await deps.db.write(report)
-
-
-def _queue(
-    tx: Tx, deps: Deps, caller: Caller, kind: str, snapshot: Snapshot, work: dict[str, Any], now: datetime
-) -> Operation:
-    new = NewOperation(
-        kind=kind,
-        project_id=snapshot.project_id,
-        resource_kind="snapshot",
-        resource_id=snapshot.id,
-        input=work,
-        claims=(("snapshot", snapshot.id),),
-        request_id=caller.request_id,
-    )
-    return insert_operation(tx, new, now, deps.bell.lease())

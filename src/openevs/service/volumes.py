@@ -1,7 +1,6 @@
 """What can be asked of volumes. Rules: spec 4.2 to 4.5; making one from a snapshot: 3.6."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any, NamedTuple
 
 from openevs.domain.errors import InUse, InvalidInput, WrongStatus
@@ -10,7 +9,7 @@ from openevs.domain.lifecycle import VOLUME_STATUSES, Move, SnapshotMoves, Volum
 from openevs.domain.model import Attachment, Caller, Operation, Snapshot, Volume, VolumeType
 from openevs.domain.quota import UNLIMITED, growth_usage, volume_usage
 from openevs.domain.rules import check_new_metadata, check_text, check_volume_metadata
-from openevs.service.deps import Deps, accept
+from openevs.service.deps import Deps, accept, queue_work
 from openevs.service.membership import check_joining, check_own_snapshots, check_ungrouped
 from openevs.service.parts import check_thawed
 from openevs.service.placing import place
@@ -20,7 +19,6 @@ from openevs.store import snapshots, volumes
 from openevs.store.attachments import attachments_of, attachments_of_one
 from openevs.store.backups import bases_of
 from openevs.store.database import Tx
-from openevs.store.operations import NewOperation, insert_operation
 from openevs.store.quotas import take_quota
 from openevs.store.tables import volume as table
 
@@ -112,7 +110,6 @@ def volume_record(
 
 
 def _accept_volume(tx: Tx, deps: Deps, caller: Caller, new: NewVolume) -> tuple[Volume, Operation]:
-    now = deps.clock()
     source = _hold_source(tx, caller, new)
     if new.volume_type is not None:
         volume_type = type_for(tx, deps, caller, new.volume_type)
@@ -146,7 +143,7 @@ def _accept_volume(tx: Tx, deps: Deps, caller: Caller, new: NewVolume) -> tuple[
     if new.source_volid is not None:
         # The source is frozen for a moment under a name of the operation's own, which no snapshot row carries.
         work |= {"source_volid": new.source_volid, "passing_snapshot_id": new_uuid()}
-    return volume, queue_volume_work(tx, deps, caller, "create_volume", volume, work, now)
+    return volume, queue_work(tx, deps, caller, "create_volume", volume, work)
 
 
 class _Source(NamedTuple):
@@ -306,7 +303,7 @@ def _accept_deletion(
         snapshots.move_snapshot(tx, snapshot.id, snapshot_move, now, also={"reason": None})
     work = {"snapshots": [snapshot.id for snapshot in own], "bases": bases_of(tx, volume.id)}
     claims = tuple(("snapshot", snapshot.id) for snapshot in own)
-    return volume, queue_volume_work(tx, deps, caller, "delete_volume", volume, work, now, claims)
+    return volume, queue_work(tx, deps, caller, "delete_volume", volume, work, claims)
 
 
 def check_not_source(tx: Tx, volume: Volume, own: list[Snapshot]) -> None:
@@ -341,7 +338,7 @@ def _accept_extension(
     growth = growth_usage(new_size_gib - volume.size_gib, volume.volume_type)
     take_quota(tx, volume.project_id, growth, deps.quota_defaults, new_size_gib)
     work = {"old_size_gib": volume.size_gib, "new_size_gib": new_size_gib}
-    return volume, queue_volume_work(tx, deps, caller, "extend_volume", volume, work, now)
+    return volume, queue_work(tx, deps, caller, "extend_volume", volume, work)
 
 
 async def move_volume_status(deps: Deps, caller: Caller, volume_id: str, move: Move) -> Volume:
@@ -364,26 +361,3 @@ async def reset_volume_status(deps: Deps, caller: Caller, volume_id: str, status
         return volumes.move_volume(tx, volume_id, reset_volume(status), deps.clock(), also={"reason": None})
 
     return await deps.db.write(reset)
-
-
-def queue_volume_work(
-    tx: Tx,
-    deps: Deps,
-    caller: Caller,
-    kind: str,
-    volume: Volume,
-    work: dict[str, Any],
-    now: datetime,
-    claims: tuple[tuple[str, str], ...] = (),
-) -> Operation:
-    """Queue an operation on a volume, which it claims. Raises Conflict while another one has a claim."""
-    new = NewOperation(
-        kind=kind,
-        project_id=volume.project_id,
-        resource_kind="volume",
-        resource_id=volume.id,
-        input=work,
-        claims=(("volume", volume.id), *claims),
-        request_id=caller.request_id,
-    )
-    return insert_operation(tx, new, now, deps.bell.lease())
