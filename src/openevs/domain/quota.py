@@ -1,6 +1,5 @@
 """What counts against a project's quotas (spec 3.5, 4.7)."""
 
-from collections.abc import Mapping
 from typing import Final
 
 UNLIMITED: Final = -1
@@ -33,8 +32,3 @@ def snapshot_usage(size_gib: int, volume_type: str) -> dict[str, int]:
 def growth_usage(by_gib: int, volume_type: str) -> dict[str, int]:
     """Return what extending a volume adds."""
     return {"gigabytes": by_gib, f"gigabytes_{volume_type}": by_gib}
-
-
-def negated(usage: Mapping[str, int]) -> dict[str, int]:
-    """Return the change that gives `usage` back."""
-    return {resource: -amount for resource, amount in usage.items()}

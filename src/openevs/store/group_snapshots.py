@@ -6,15 +6,17 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from openevs.domain.errors import NotFound
 from openevs.domain.group import GroupSnapshot
 from openevs.domain.lifecycle import Move
 from openevs.domain.model import Snapshot
 from openevs.store.database import Tx
 from openevs.store.listing import Condition, Page, count_rows, list_page
+from openevs.store.lookup import Lookup, find_owned
 from openevs.store.moves import move_row
 from openevs.store.tables import group_snapshot as table
 from openevs.store.tables import snapshot
+
+_ONE = Lookup(sa.select(*table.c).where(table.c.id == sa.bindparam("id")), GroupSnapshot._make)
 
 
 def insert_group_snapshot(tx: Tx, made: GroupSnapshot) -> GroupSnapshot:
@@ -25,10 +27,7 @@ def insert_group_snapshot(tx: Tx, made: GroupSnapshot) -> GroupSnapshot:
 
 def find_group_snapshot(tx: Tx, group_snapshot_id: str, project_id: str | None = None) -> GroupSnapshot:
     """Return a group snapshot; with a project, those of others do not exist. Raises NotFound."""
-    row = tx.execute(sa.select(*table.c).where(table.c.id == group_snapshot_id)).first()
-    if row is None or (project_id is not None and row.project_id != project_id):
-        raise NotFound("group snapshot", group_snapshot_id)
-    return GroupSnapshot._make(row)
+    return find_owned(tx, _ONE, "group snapshot", group_snapshot_id, project_id)
 
 
 def move_group_snapshot(

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from openevs.domain.errors import Conflict, NotFound
 from openevs.domain.group import GroupType
 from openevs.store.database import Tx
-from openevs.store.listing import Condition, Page, count_rows, list_page
+from openevs.store.listing import Condition, Page, list_page
 from openevs.store.tables import group_type as table
 
 
@@ -67,8 +67,3 @@ def delete_group_type_row(tx: Tx, group_type_id: str) -> None:
 def list_group_types(tx: Tx, where: Sequence[Condition], page: Page) -> list[GroupType]:
     """Return one page of group types."""
     return list_page(tx, table, GroupType._make, where, page)
-
-
-def count_group_types(tx: Tx, where: Sequence[Condition]) -> int:
-    """Return how many group types `where` selects."""
-    return count_rows(tx, table, where)

@@ -6,15 +6,17 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from openevs.domain.errors import NotFound, WrongStatus
 from openevs.domain.group import Group
 from openevs.domain.lifecycle import Move
 from openevs.domain.model import Volume
 from openevs.store.database import Tx
 from openevs.store.listing import Condition, Page, count_rows, list_page
-from openevs.store.moves import move_row
+from openevs.store.lookup import Lookup, find_owned
+from openevs.store.moves import hold_row, move_row, update_row
 from openevs.store.tables import group as table
 from openevs.store.tables import volume
+
+_ONE = Lookup(sa.select(*table.c).where(table.c.id == sa.bindparam("id")), Group._make)
 
 
 def insert_group(tx: Tx, group: Group) -> Group:
@@ -25,10 +27,7 @@ def insert_group(tx: Tx, group: Group) -> Group:
 
 def find_group(tx: Tx, group_id: str, project_id: str | None = None) -> Group:
     """Return a group; with a project, those of others do not exist. Raises NotFound."""
-    row = tx.execute(sa.select(*table.c).where(table.c.id == group_id)).first()
-    if row is None or (project_id is not None and row.project_id != project_id):
-        raise NotFound("group", group_id)
-    return Group._make(row)
+    return find_owned(tx, _ONE, "group", group_id, project_id)
 
 
 def move_group(
@@ -47,21 +46,12 @@ def move_group(
 def hold_group(tx: Tx, group_id: str, statuses: frozenset[str], action: str, project_id: str | None = None) -> Group:
     """Return the group if its status is one of `statuses`, and keep it so until the transaction ends.
     Raises NotFound, WrongStatus."""
-    found = find_group(tx, group_id, project_id)
-    statement = sa.update(table).where(table.c.id == group_id, table.c.status.in_(sorted(statuses)))
-    row = tx.execute(statement.values(status=table.c.status).returning(*table.c)).first()
-    if row is None:
-        raise WrongStatus("group", group_id, found.status, statuses, action)
-    return Group._make(row)
+    return hold_row(tx, table, Group._make, group_id, statuses, action, project_id=project_id)
 
 
 def update_group(tx: Tx, group_id: str, now: datetime, values: Mapping[str, Any]) -> Group:
     """Change columns other than the status. Raises NotFound."""
-    statement = sa.update(table).where(table.c.id == group_id).values({**values, "updated_at": now})
-    row = tx.execute(statement.returning(*table.c)).first()
-    if row is None:
-        raise NotFound("group", group_id)
-    return Group._make(row)
+    return update_row(tx, table, Group._make, group_id, now, values)
 
 
 def delete_group_row(tx: Tx, group_id: str) -> None:

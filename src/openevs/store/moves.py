@@ -1,5 +1,5 @@
 """Changing one row. `move_row` is the one way in which a status is written: a conditional UPDATE made from a `Move`
-(`domain/lifecycle.py`); `update_row` is for everything else."""
+(`domain/lifecycle.py`). `hold_row` writes none, and `update_row` is for everything else."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -40,7 +40,31 @@ def move_row(
         statement = statement.where(table.c.project_id == project_id)
     row = tx.execute(statement.values(values).returning(*table.c)).first()
     if row is None:
-        raise _why_not(tx, table, row_id, move, project_id)
+        raise _why_not(tx, table, row_id, move.froms, move.action, project_id)
+    return make(row)
+
+
+def hold_row(
+    tx: Tx,
+    table: sa.Table,
+    make: Callable[[Any], R],
+    row_id: str,
+    statuses: frozenset[str],
+    action: str,
+    *,
+    project_id: str | None = None,
+) -> R:
+    """Return the row if its status is one of `statuses`, and keep it so until the transaction ends.
+
+    It is an UPDATE that changes nothing, so that on a database with several writers nobody else can move it meanwhile.
+    With a `project_id`, rows of other projects do not exist. Raises NotFound, WrongStatus.
+    """
+    statement = sa.update(table).where(table.c.id == row_id, table.c.status.in_(sorted(statuses)))
+    if project_id is not None:
+        statement = statement.where(table.c.project_id == project_id)
+    row = tx.execute(statement.values(status=table.c.status).returning(*table.c)).first()
+    if row is None:
+        raise _why_not(tx, table, row_id, statuses, action, project_id)
     return make(row)
 
 
@@ -61,14 +85,19 @@ def update_row(
         statement = statement.where(table.c.project_id == project_id)
     row = tx.execute(statement.returning(*table.c)).first()
     if row is None:
-        raise NotFound(table.name, row_id)
+        raise NotFound(_kind(table), row_id)
     return make(row)
 
 
-def _why_not(tx: Tx, table: sa.Table, row_id: str, move: Move, project_id: str | None) -> NotFound | WrongStatus:
+def _why_not(
+    tx: Tx, table: sa.Table, row_id: str, statuses: frozenset[str], action: str, project_id: str | None
+) -> NotFound | WrongStatus:
     query = sa.select(table.c.status, table.c.project_id).where(table.c.id == row_id)
-    kind = str(table.info.get("kind", table.name))
     found = tx.execute(query).first()
     if found is None or (project_id is not None and found.project_id != project_id):
-        return NotFound(kind, row_id)
-    return WrongStatus(kind, row_id, found.status, move.froms, move.action)
+        return NotFound(_kind(table), row_id)
+    return WrongStatus(_kind(table), row_id, found.status, statuses, action)
+
+
+def _kind(table: sa.Table) -> str:
+    return str(table.info.get("kind", table.name))

@@ -74,8 +74,3 @@ def list_snapshots(tx: Tx, where: Sequence[Condition], page: Page) -> list[Snaps
 def count_snapshots(tx: Tx, where: Sequence[Condition]) -> int:
     """Return how many snapshots `where` selects."""
     return count_rows(tx, table, where)
-
-
-def all_snapshot_ids(tx: Tx) -> set[str]:
-    """Return the id of every snapshot, for the comparison with storage."""
-    return set(tx.execute(sa.select(table.c.id)).scalars())

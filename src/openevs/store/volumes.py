@@ -6,13 +6,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from openevs.domain.errors import WrongStatus
 from openevs.domain.lifecycle import Move
 from openevs.domain.model import Volume
 from openevs.store.database import Tx
 from openevs.store.listing import Condition, Page, count_rows, list_page
 from openevs.store.lookup import Lookup, find_owned
-from openevs.store.moves import move_row, update_row
+from openevs.store.moves import hold_row, move_row, update_row
 from openevs.store.tables import volume as table
 
 _ONE = Lookup(sa.select(*table.c).where(table.c.id == sa.bindparam("id")), Volume._make)
@@ -44,16 +43,8 @@ def move_volume(
 
 def hold_volume(tx: Tx, volume_id: str, statuses: frozenset[str], action: str, project_id: str | None = None) -> Volume:
     """Return the volume if its status is one of `statuses`, and keep it so until the transaction ends.
-
-    It is an UPDATE that changes nothing, so that on a database with several writers nobody else can move it meanwhile.
-    Raises NotFound, WrongStatus.
-    """
-    statement = sa.update(table).where(table.c.id == volume_id, table.c.status.in_(sorted(statuses)))
-    row = tx.execute(statement.values(status=table.c.status).returning(*table.c)).first()
-    if row is not None and (project_id is None or row.project_id == project_id):
-        return Volume._make(row)
-    found = find_volume(tx, volume_id, project_id)
-    raise WrongStatus("volume", volume_id, found.status, statuses, action)
+    Raises NotFound, WrongStatus."""
+    return hold_row(tx, table, Volume._make, volume_id, statuses, action, project_id=project_id)
 
 
 def update_volume(tx: Tx, volume_id: str, project_id: str | None, now: datetime, values: Mapping[str, Any]) -> Volume:
@@ -80,8 +71,3 @@ def summarize_volumes(tx: Tx, where: Sequence[Condition]) -> tuple[int, int, lis
     """Return number, total GiB and the metadata of the volumes that `where` selects."""
     rows = tx.execute(sa.select(table.c.size_gib, table.c.metadata).where(*where)).all()
     return len(rows), sum(row.size_gib for row in rows), [row.metadata for row in rows if row.metadata]
-
-
-def all_volume_ids(tx: Tx) -> set[str]:
-    """Return the id of every volume, for the comparison with storage."""
-    return set(tx.execute(sa.select(table.c.id)).scalars())

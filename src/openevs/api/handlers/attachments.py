@@ -10,10 +10,9 @@ from openevs.api.wire.attachments import (
     attachment_detail,
     attachment_summary,
 )
-from openevs.api.wire.bodies import json_object, parse
+from openevs.api.wire.bodies import check_uuid, json_object, parse
 from openevs.api.wire.lists import list_query, page_reply
 from openevs.domain.errors import InvalidInput
-from openevs.domain.ids import is_uuid
 from openevs.service import attachments as service
 from openevs.service.attachments import NewAttachment
 from openevs.service.connections import check_mode, read_connector
@@ -25,8 +24,8 @@ _COMPLETE_SINCE: Final = 44
 async def post_attachment(call: Call) -> Reply:
     """Reserve a volume and, given a connector, connect it."""
     body = parse(call, "attachment", AttachmentCreate)
-    if body.instance_uuid is not None and not is_uuid(body.instance_uuid):
-        raise InvalidInput("instance_uuid", f"{body.instance_uuid[:64]!r} is not a UUID.")
+    if body.instance_uuid is not None:
+        check_uuid("instance_uuid", body.instance_uuid)
     new = NewAttachment(
         volume_id=body.volume_uuid,
         instance_uuid=body.instance_uuid,

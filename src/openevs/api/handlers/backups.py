@@ -19,10 +19,9 @@ from openevs.api.wire.backups import (
     read_record,
     record_of,
 )
-from openevs.api.wire.bodies import convert, flag, parse
+from openevs.api.wire.bodies import check_uuid, convert, flag, parse
 from openevs.api.wire.lists import list_query, page_reply
 from openevs.domain.errors import InvalidInput
-from openevs.domain.ids import is_uuid
 from openevs.service import backups as service
 from openevs.service import restoring
 from openevs.service.backups import NewBackup
@@ -62,8 +61,8 @@ def _refuse_early(call: Call, body: BackupCreate) -> None:
             raise InvalidInput(name, f"a backup has it from microversion 3.{since} on.")
     for name in ("volume_id", "snapshot_id"):
         value = getattr(body, name)
-        if value is not None and not is_uuid(value):
-            raise InvalidInput(name, f"{value[:64]!r} is not an id.")
+        if value is not None:
+            check_uuid(name, value)
 
 
 async def list_backups(call: Call) -> Reply:
@@ -114,8 +113,8 @@ async def delete_backup(call: Call) -> Reply:
 async def post_restore(call: Call) -> Reply:
     """Restore a backup into a volume: into a new one, unless one is named."""
     body = parse(call, "restore", BackupRestore)
-    if body.volume_id is not None and not is_uuid(body.volume_id):
-        raise InvalidInput("volume_id", f"{body.volume_id[:64]!r} is not an id.")
+    if body.volume_id is not None:
+        check_uuid("volume_id", body.volume_id)
     volume = await restoring.restore_backup(call.deps, call.caller, _id(call), body.volume_id, body.name)
     return Reply({"restore": {"backup_id": _id(call), "volume_id": volume.id, "volume_name": volume.name}})
 
@@ -155,19 +154,7 @@ async def post_backup_action(call: Call) -> Reply:
 
 _ALL: Final = "{project_id}/backups"
 _ONE: Final = _ALL + "/{backup_id}"
-_LIST: Final = (
-    "limit",
-    "offset",
-    "marker",
-    "sort",
-    "sort_key",
-    "sort_dir",
-    "all_tenants",
-    "with_count",
-    "name",
-    "status",
-    "volume_id",
-)
+_LIST = BACKUP_LIST.parameters()
 _route = partial(Route, tag="Backups")
 
 ROUTES = [

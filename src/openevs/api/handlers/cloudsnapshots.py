@@ -3,8 +3,8 @@
 from functools import partial
 
 from openevs.api.call import Call, Reply, Route
-from openevs.api.handlers.snapshots import accept_new, changes_of, check_volume_id, warn_reserved
-from openevs.api.wire.bodies import parse
+from openevs.api.handlers.snapshots import accept_new, changes_of, warn_reserved
+from openevs.api.wire.bodies import check_uuid, parse
 from openevs.api.wire.lists import SNAPSHOT_LIST, list_query, page_reply
 from openevs.api.wire.snapshot_replies import CloudSnapshots, RollbackBegun, SnapshotMade, SnapshotShown
 from openevs.api.wire.snapshots import (
@@ -76,7 +76,7 @@ async def delete_cloudsnapshot(call: Call) -> Reply:
 async def post_rollback(call: Call) -> Reply:
     """Roll the snapshot's volume back to it."""
     body = parse(call, "rollback", SnapshotRollback)
-    check_volume_id(body.volume_id)
+    check_uuid("volume_id", body.volume_id, "EVS.1002")
     await service.rollback_snapshot(call.deps, call.caller, call.path["snapshot_id"], body.volume_id)
     return Reply({"rollback": {"volume_id": body.volume_id}})
 

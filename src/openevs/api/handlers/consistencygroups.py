@@ -3,10 +3,8 @@
 from functools import partial
 from typing import Final
 
-from msgspec import UnsetType
-
 from openevs.api.call import Call, Reply, Route
-from openevs.api.handlers.groups import volume_ids
+from openevs.api.handlers.groups import change_of
 from openevs.api.wire.bodies import flag, json_object, parse
 from openevs.api.wire.consistency import (
     CONSISTENCY_GROUP_LIST,
@@ -22,7 +20,7 @@ from openevs.domain.errors import InvalidInput
 from openevs.domain.group import RESERVED_TYPE_ID
 from openevs.service import groups as service
 from openevs.service.copying import NewCopy, copy_group
-from openevs.service.groups import GroupChange, NewGroup
+from openevs.service.groups import NewGroup
 
 LENIENT: Final = 10**6
 """No microversion refuses unknown fields here: clients send what they know of themselves along."""
@@ -77,17 +75,9 @@ async def put_consistency_group(call: Call) -> Reply:
     """Change name or description; let volumes join or leave."""
     body = parse(call, "consistencygroup", ConsistencyGroupUpdate, strict_since=LENIENT)
     blank = call.at_least(_BLANK_SINCE)
-    texts = {
-        name: value
-        for name, value in (("name", body.name), ("description", body.description))
-        if not isinstance(value, UnsetType) and value is not None and (value or blank)
-    }
-    add, remove = volume_ids("add_volumes", body.add_volumes), volume_ids("remove_volumes", body.remove_volumes)
-    if not (texts or add or remove):
-        raise InvalidInput(
-            "consistencygroup", "it must have at least one of name, description, add_volumes and remove_volumes."
-        )
-    change = GroupChange(texts, add, remove)
+    given = {name: getattr(body, name) for name in ("name", "description")}
+    texts = {name: value for name, value in given.items() if isinstance(value, str) and (value or blank)}
+    change = change_of("consistencygroup", body, texts)
     await service.update_group(call.deps, call.caller, call.path["consistencygroup_id"], change)
     return Reply()
 

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from openevs.api.call import Call, Reply, Route
 from openevs.api.handlers.actions import Action, run_action
-from openevs.api.wire.bodies import parse
+from openevs.api.wire.bodies import check_uuid, parse
 from openevs.api.wire.groups import (
     GROUP_SNAPSHOT_LIST,
     GroupSnapshotCreate,
@@ -14,8 +14,6 @@ from openevs.api.wire.groups import (
     group_snapshot_summary,
 )
 from openevs.api.wire.lists import list_query, page_reply
-from openevs.domain.errors import InvalidInput
-from openevs.domain.ids import is_uuid
 from openevs.service import group_snapshots as service
 from openevs.service.consistency import (
     check_generic,
@@ -34,8 +32,7 @@ _PAGES_SINCE: Final = 29
 async def post_group_snapshot(call: Call) -> Reply:
     """Take a snapshot of a group."""
     body = parse(call, "group_snapshot", GroupSnapshotCreate)
-    if not is_uuid(body.group_id):
-        raise InvalidInput("group_id", f"{body.group_id[:64]!r} is not a UUID.")
+    check_uuid("group_id", body.group_id)
     await check_generic_group(call.deps, call.caller, body.group_id)
     new = NewGroupSnapshot(body.group_id, body.name, body.description)
     made = await service.create_group_snapshot(call.deps, call.caller, new)

@@ -1,5 +1,6 @@
 """Groups of volumes (microversion 3.13), and making one from another (3.14)."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -7,7 +8,7 @@ from msgspec import UNSET, UnsetType
 
 from openevs.api.call import Call, Reply, Route
 from openevs.api.handlers.actions import Action, run_action
-from openevs.api.wire.bodies import flag, parse
+from openevs.api.wire.bodies import check_uuid, flag, parse
 from openevs.api.wire.groups import (
     GROUP_LIST,
     GroupCopy,
@@ -20,7 +21,6 @@ from openevs.api.wire.groups import (
 )
 from openevs.api.wire.lists import list_query, page_reply
 from openevs.domain.errors import InvalidInput
-from openevs.domain.ids import is_uuid
 from openevs.service import groups as service
 from openevs.service.consistency import (
     check_generic,
@@ -74,27 +74,31 @@ async def get_group(call: Call) -> Reply:
 async def put_group(call: Call) -> Reply:
     """Change name or description; let volumes join or leave."""
     body = parse(call, "group", GroupUpdate)
-    texts = {
-        name: value
-        for name, value in (("name", body.name), ("description", body.description))
-        if not isinstance(value, UnsetType)
-    }
-    add, remove = volume_ids("add_volumes", body.add_volumes), volume_ids("remove_volumes", body.remove_volumes)
-    if not (texts or add or remove):
-        raise InvalidInput("group", "it must have at least one of name, description, add_volumes and remove_volumes.")
+    texts = {name: value for name in ("name", "description") if (value := getattr(body, name)) is not UNSET}
+    change = change_of("group", body, texts)
     await check_generic_group(call.deps, call.caller, call.path["group_id"])
-    await service.update_group(call.deps, call.caller, call.path["group_id"], GroupChange(texts, add, remove))
+    await service.update_group(call.deps, call.caller, call.path["group_id"], change)
     return Reply()
 
 
-def volume_ids(name: str, text: str | UnsetType | None) -> list[str]:
+def change_of(envelope: str, body: GroupUpdate, texts: Mapping[str, str | None]) -> GroupChange:
+    """Return what an update asks for: these texts, and volumes to join and to leave. Raises InvalidInput if that is
+    nothing."""
+    change = GroupChange(
+        texts, _volume_ids("add_volumes", body.add_volumes), _volume_ids("remove_volumes", body.remove_volumes)
+    )
+    if not any(change):
+        raise InvalidInput(envelope, "it must have at least one of name, description, add_volumes and remove_volumes.")
+    return change
+
+
+def _volume_ids(name: str, text: str | UnsetType | None) -> list[str]:
     """Return the ids in a text, which has commas between them. Raises InvalidInput."""
     if text is UNSET or not text:
         return []
     ids = [part.strip() for part in str(text).strip(",").split(",")]
     for one in ids:
-        if not is_uuid(one):
-            raise InvalidInput(name, f"{one[:64]!r} is not a UUID.")
+        check_uuid(name, one)
     return list(dict.fromkeys(ids))
 
 
@@ -112,8 +116,8 @@ async def _create_from_src(call: Call, content: Any) -> Reply:
     body = parse(call, "create-from-src", GroupCopy)
     for name in ("group_snapshot_id", "source_group_id"):
         given = getattr(body, name)
-        if given is not None and not is_uuid(given):
-            raise InvalidInput(name, f"{given[:64]!r} is not a UUID.")
+        if given is not None:
+            check_uuid(name, given)
     if body.group_snapshot_id is not None:
         await check_generic_group_snapshot(call.deps, call.caller, body.group_snapshot_id)
     if body.source_group_id is not None:

@@ -4,12 +4,11 @@ from functools import partial
 from typing import Any
 
 from openevs.api.call import Call, Reply, Route
-from openevs.api.wire.bodies import flag, parse
+from openevs.api.wire.bodies import check_uuid, flag, parse
 from openevs.api.wire.managing import SnapshotManage, VolumeManage, manageable_view, page_of
 from openevs.api.wire.snapshots import native_made
 from openevs.api.wire.volumes import volume_detail
 from openevs.domain.errors import InvalidInput, NotFound
-from openevs.domain.ids import is_uuid
 from openevs.service import managing as service
 from openevs.service.managing import NewManaged, NewManagedSnapshot
 
@@ -36,8 +35,7 @@ async def post_managed_volume(call: Call) -> Reply:
 async def post_managed_snapshot(call: Call) -> Reply:
     """Manage a snapshot."""
     body = parse(call, "snapshot", SnapshotManage)
-    if not is_uuid(body.volume_id):
-        raise InvalidInput("volume_id", f"{body.volume_id[:64]!r} is not a UUID.")
+    check_uuid("volume_id", body.volume_id)
     new = NewManagedSnapshot(body.ref, body.volume_id, body.name, body.description, body.metadata or {})
     return Reply({"snapshot": native_made(call, await service.manage_snapshot(call.deps, call.caller, new))})
 

@@ -5,12 +5,11 @@ from functools import partial
 from msgspec import UNSET, UnsetType
 
 from openevs.api.call import Call, Reply, Route
-from openevs.api.wire.bodies import flag, parse
+from openevs.api.wire.bodies import check_uuid, flag, parse
 from openevs.api.wire.lists import SNAPSHOT_LIST, list_query, page_reply
 from openevs.api.wire.snapshot_replies import SnapshotDetails, SnapshotMade, SnapshotShown, SnapshotSummaries
 from openevs.api.wire.snapshots import SnapshotCreate, SnapshotUpdate, native_detail, native_made, snapshot_view
 from openevs.domain.errors import InvalidInput, NotFound
-from openevs.domain.ids import is_uuid
 from openevs.domain.model import Snapshot
 from openevs.domain.rules import Force, is_reserved_name
 from openevs.service import snapshots as service
@@ -31,7 +30,7 @@ async def accept_new(call: Call, body: SnapshotCreate) -> Snapshot:
         raise NotFound("volume", "None")  # as in Cinder, which takes null for an id that nothing has
     if volume_id is None:
         raise InvalidInput("volume_id", "it must be text, not null.", "EVS.1018")
-    check_volume_id(volume_id)
+    check_uuid("volume_id", volume_id, "EVS.1002")
     name = body.name if body.name is not None or body.display_name is UNSET else body.display_name
     new = NewSnapshot(
         volume_id=volume_id,
@@ -43,12 +42,6 @@ async def accept_new(call: Call, body: SnapshotCreate) -> Snapshot:
     snapshot = await service.create_snapshot(call.deps, call.caller, new)
     warn_reserved(call, snapshot.name)
     return snapshot
-
-
-def check_volume_id(text: str) -> None:
-    """Refuse what cannot be a volume's id. Raises InvalidInput."""
-    if not is_uuid(text):
-        raise InvalidInput("volume_id", f"{text[:64]!r} is not a UUID.", "EVS.1002")
 
 
 def warn_reserved(call: Call, name: str | None) -> None:
@@ -122,25 +115,7 @@ async def delete_snapshot(call: Call) -> Reply:
 
 _PATH = "{project_id}/snapshots"
 _ONE = _PATH + "/{snapshot_id}"
-_LIST_QUERY = (
-    "limit",
-    "offset",
-    "marker",
-    "sort",
-    "sort_key",
-    "sort_dir",
-    "name",
-    "status",
-    "volume_id",
-    "all_tenants",
-    "with_count",
-    "metadata",
-    "availability_zone",
-    "name~",
-    "status~",
-    "volume_id~",
-)
-
+_LIST = SNAPSHOT_LIST.parameters()
 _route = partial(Route, tag="Snapshots")
 _show = partial(_route, "GET")
 
@@ -161,7 +136,7 @@ ROUTES = [
         200,
         "List snapshots",
         policy="volume:get_all_snapshots",
-        query=_LIST_QUERY,
+        query=_LIST,
         reply=SnapshotSummaries,
     ),
     _show(
@@ -170,7 +145,7 @@ ROUTES = [
         200,
         "List snapshots with details",
         policy="volume:get_all_snapshots",
-        query=_LIST_QUERY,
+        query=_LIST,
         reply=SnapshotDetails,
     ),
     _show(_ONE, get_snapshot, 200, "Show a snapshot", policy="volume:get_snapshot", reply=SnapshotShown),

@@ -10,10 +10,9 @@ from msgspec import Struct
 from openevs.api.call import Call, Reply, Route
 from openevs.api.faults import HttpRefusal
 from openevs.api.handlers.actions import Action, run_action
-from openevs.api.wire.bodies import flag, json_object, parse
+from openevs.api.wire.bodies import check_uuid, flag, json_object, parse
 from openevs.api.wire.volumes import whole_number
 from openevs.domain.errors import InUse, InvalidInput, NotFound, NotSupported, WrongStatus
-from openevs.domain.ids import is_uuid
 from openevs.domain.lifecycle import Move, VolumeMoves
 from openevs.domain.rules import check_text
 from openevs.service import attaching, retyping, reverting
@@ -182,8 +181,8 @@ async def _attach(call: Call, content: Any) -> Reply:
     body = parse(call, "os-attach", Attach)
     if body.instance_uuid is None and body.host_name is None:
         raise InvalidInput("os-attach", "it must have instance_uuid or host_name.", "EVS.1070")
-    if body.instance_uuid is not None and not is_uuid(body.instance_uuid):
-        raise InvalidInput("instance_uuid", f"{body.instance_uuid[:64]!r} is not a UUID.")
+    if body.instance_uuid is not None:
+        check_uuid("instance_uuid", body.instance_uuid)
     consumer = Consumer(
         mountpoint=check_text("mountpoint", body.mountpoint) or "",
         instance_uuid=body.instance_uuid,

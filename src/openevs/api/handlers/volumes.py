@@ -7,8 +7,8 @@ from msgspec import UNSET, UnsetType
 
 from openevs.api.call import Call, Reply, Route
 from openevs.api.policy import allowed
-from openevs.api.wire.bodies import flag, json_object, parse
-from openevs.api.wire.lists import PAGING, list_query, page_reply
+from openevs.api.wire.bodies import check_uuid, flag, json_object, parse
+from openevs.api.wire.lists import list_query, page_reply
 from openevs.api.wire.volumes import (
     VOLUME_LIST,
     VolumeCreate,
@@ -19,7 +19,6 @@ from openevs.api.wire.volumes import (
     whole_number,
 )
 from openevs.domain.errors import Forbidden, InvalidInput, NotFound
-from openevs.domain.ids import is_uuid
 from openevs.domain.model import Volume
 from openevs.service import restoring
 from openevs.service import volumes as service
@@ -101,8 +100,8 @@ def _check_sources(call: Call, body: VolumeCreate) -> None:
         return
     for name in ("snapshot_id", "source_volid", "backup_id", "consistencygroup_id"):
         given = getattr(body, name)
-        if given is not None and not is_uuid(given):
-            raise InvalidInput(name, f"{given[:64]!r} is not a UUID.")
+        if given is not None:
+            check_uuid(name, given)
     document = json_object(call)
     for name in SCHEDULER_HINTS:
         if not isinstance(document.get(name), dict | None):
@@ -190,7 +189,7 @@ def _wish(call: Call, name: str) -> bool:
 
 
 _PATH = "{project_id}/volumes"
-_LIST = (*PAGING, *VOLUME_LIST.filters, "metadata")
+_LIST = VOLUME_LIST.parameters()
 
 ROUTES = [
     Route("POST", _PATH, post_volume, 202, "Create a volume", policy="volume:create", body=VolumeCreate, tag="Volumes"),

@@ -12,6 +12,7 @@ import msgspec
 from openevs.api.call import Call
 from openevs.api.faults import HttpRefusal
 from openevs.domain.errors import InvalidInput
+from openevs.domain.ids import is_uuid
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -79,6 +80,12 @@ def _refuse_unknown(where: str, names: set[str]) -> None:
     if names:
         listed = ", ".join(repr(name[:64]) for name in sorted(names)[:5])
         raise InvalidInput(where, f"it has unknown fields: {listed}.")
+
+
+def check_uuid(field: str, text: str, code: str | None = None) -> None:
+    """Refuse what cannot be an id. Raises InvalidInput."""
+    if not is_uuid(text):
+        raise InvalidInput(field, f"{text[:64]!r} is not a UUID.", code)
 
 
 def flag(field: str, value: bool | str | int | None) -> bool:

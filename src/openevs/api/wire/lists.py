@@ -21,8 +21,7 @@ MAX_EVS_LIMIT = 1000
 MAX_IDS = 1000
 MAX_KEYS = 100
 """Keys of one filter that is an object."""
-_PAGE = ("limit", "offset", "marker", "sort", "sort_key", "sort_dir", "all_tenants")
-PAGING = (*_PAGE, "with_count")
+PAGING = ("limit", "offset", "marker", "sort", "sort_key", "sort_dir", "all_tenants", "with_count")
 COMPARISONS = ("gt", "gte", "lt", "lte", "eq", "neq")
 
 
@@ -50,7 +49,9 @@ class Listing(NamedTuple):
 
     def parameters(self) -> tuple[str, ...]:
         """Return what the list's query may have, for the description of the API."""
-        return (*_PAGE, *self.filters)
+        metadata = () if self.metadata_since is None else ("metadata",)
+        like = (f"{name}~" for name in self.like)
+        return (*PAGING, *self.filters, *like, *self.time_filters, *metadata, *self.documents)
 
 
 SNAPSHOT_LIST = Listing(

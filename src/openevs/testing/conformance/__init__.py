@@ -68,11 +68,6 @@ class Check:
     needs: frozenset[Power]
     """Powers without which the property cannot be seen."""
 
-    @property
-    def promise(self) -> str:
-        """What the check finds to be so, for a person."""
-        return " ".join((self.run.__doc__ or self.name).split())
-
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
