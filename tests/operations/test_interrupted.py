@@ -15,7 +15,8 @@ from openevs.engine.errors import Broken, Busy, EngineError, NoSpace, OutcomeUnk
 from openevs.operations.catalog import KINDS
 from openevs.operations.kind import PASSING, Facts, Kind
 from tests.operations.conftest import quick_folder
-from tests.operations.scenarios import SCENARIOS, Scenario
+from tests.operations.scenarios import SCENARIOS
+from tests.operations.scenarios.scenario import Scenario
 from tests.operations.stage import Stage, When
 
 Run = Callable[..., Awaitable[Facts]]

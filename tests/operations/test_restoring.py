@@ -9,7 +9,7 @@ from openevs.service import backups, volumes
 from openevs.service.backups import NewBackup
 from openevs.service.volumes import NewVolume
 from openevs.testing.exporting import ExportingMemoryEngine
-from tests.operations.scenarios import restore_backup
+from tests.operations.scenarios.backups import restore_backup
 from tests.operations.stage import Stage
 
 SIZE_GIB = 3

@@ -23,8 +23,10 @@ from openevs.store.operations import Lease, LostLease, claim_due, find_operation
 from openevs.store.snapshots import move_snapshot
 from openevs.store.volumes import move_volume
 from openevs.testing.faulty import Hang
-from tests.operations import scenarios
-from tests.operations.scenarios import SCENARIOS, Scenario
+from tests.operations.scenarios import SCENARIOS
+from tests.operations.scenarios.scenario import Scenario, one_volume
+from tests.operations.scenarios.snapshots import new_snapshot, snapshot_made
+from tests.operations.scenarios.volumes import delete_volume, extend_volume, volume_extended
 from tests.operations.stage import Stage, When
 
 
@@ -64,9 +66,9 @@ def hanging(kind: Kind, number: int, when: When) -> tuple[Kind, Hang]:
 
 async def _snapshot_under_way(stage: Stage) -> Hang:
     """Begin a snapshot of a new volume, and return what holds its only step up."""
-    await scenarios.one_volume(stage)
+    await one_volume(stage)
     hang = stage.faults.hang("ensure_snapshot")
-    await scenarios.new_snapshot(stage)
+    await new_snapshot(stage)
     await hang.reached.wait()
     return hang
 
@@ -135,7 +137,7 @@ def test_writes_of_a_lost_lease_are_refused(short_folder: Path) -> None:
         await other.start()
         await stage.settled()
         await other.stop()
-        await scenarios.snapshot_made(stage)
+        await snapshot_made(stage)
 
     on_stage(short_folder, act)
 
@@ -156,7 +158,7 @@ def test_a_machine_that_slept_takes_its_own_work_up_again(short_folder: Path) ->
         async with asyncio.timeout(10):
             while runner._working:  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
-        await scenarios.snapshot_made(stage)
+        await snapshot_made(stage)
 
     on_stage(short_folder, act)
 
@@ -165,9 +167,9 @@ def test_restarts_are_no_failures(short_folder: Path) -> None:
     """However often the process is killed, an operation has as many tries as before."""
 
     async def act(stage: Stage) -> None:
-        await scenarios.one_volume(stage)
+        await one_volume(stage)
         hang = stage.faults.hang("ensure_snapshot")
-        await scenarios.new_snapshot(stage)
+        await new_snapshot(stage)
         for _ in range(5):
             await hang.reached.wait()
             await stage.crash()
@@ -179,7 +181,7 @@ def test_restarts_are_no_failures(short_folder: Path) -> None:
         stage.faults.fail("ensure_snapshot", Transient("once"))
         await stage.start()
         await stage.settled()
-        await scenarios.snapshot_made(stage)
+        await snapshot_made(stage)
 
     on_stage(short_folder, act)
 
@@ -188,9 +190,9 @@ def test_pauses_grow_to_a_limit(short_folder: Path) -> None:
     """A forward-only operation may be tried for days."""
 
     async def act(stage: Stage) -> None:
-        await scenarios.one_volume(stage)
+        await one_volume(stage)
         hang = stage.faults.hang("ensure_volume_size")
-        await scenarios.extend_volume(stage)
+        await extend_volume(stage)
         await hang.reached.wait()
         operation = await stage.last_operation()
         before = utc_now()
@@ -201,7 +203,7 @@ def test_pauses_grow_to_a_limit(short_folder: Path) -> None:
         hang.release()
         stage.app.runner._wake.set()
         await stage.settled()
-        await scenarios.volume_extended(stage)
+        await volume_extended(stage)
 
     on_stage(short_folder, act)
 
@@ -280,13 +282,13 @@ def test_a_status_set_by_hand_stands(short_folder: Path, scenario: Scenario, sta
 
 def test_a_snapshot_taken_of_a_volume_that_was_deleted_after_a_reset(short_folder: Path) -> None:
     async def act(stage: Stage) -> None:
-        await scenarios.one_volume(stage)
+        await one_volume(stage)
         volume_id = VolumeId(stage.things["volume"])
         hang = stage.faults.hang("ensure_no_volume", when="after")
-        await scenarios.delete_volume(stage)
+        await delete_volume(stage)
         await hang.reached.wait()
         await volumes.reset_volume_status(stage.deps, stage.caller, volume_id, "available")
-        await scenarios.new_snapshot(stage)
+        await new_snapshot(stage)
         while (await stage.last_operation()).finished_at is None:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
         hang.release()
@@ -304,7 +306,7 @@ def test_a_snapshot_taken_of_a_volume_that_was_deleted_after_a_reset(short_folde
 def test_a_snapshot_of_a_volume_that_grew_meanwhile(short_folder: Path) -> None:
     async def act(stage: Stage) -> None:
         hang = await _snapshot_under_way(stage)
-        await scenarios.extend_volume(stage)
+        await extend_volume(stage)
         while (await stage.last_operation()).finished_at is None:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
         hang.release()
@@ -321,10 +323,10 @@ def test_a_snapshot_of_a_volume_that_grew_meanwhile(short_folder: Path) -> None:
 
 def test_waiters_hear_of_what_another_node_ended(short_folder: Path) -> None:
     async def act(stage: Stage) -> None:
-        await scenarios.one_volume(stage)
+        await one_volume(stage)
         stage.app.runner._settings = msgspec.structs.replace(stage.app.runner._settings, scan_seconds=0.01)
         hang = stage.faults.hang("ensure_snapshot")
-        await scenarios.new_snapshot(stage)
+        await new_snapshot(stage)
         await hang.reached.wait()
         operation = await stage.last_operation()
         waiting = asyncio.create_task(stage.app.runner.finished(operation.id, 10))
@@ -342,11 +344,11 @@ def test_waiters_hear_of_what_another_node_ended(short_folder: Path) -> None:
 
 def test_an_engine_call_that_hangs_is_given_up_and_made_again(short_folder: Path) -> None:
     async def act(stage: Stage) -> None:
-        await scenarios.one_volume(stage)
+        await one_volume(stage)
         stage.faults.fail("ensure_snapshot", OutcomeUnknown("given up after 120 s"), when="after")
-        await scenarios.new_snapshot(stage)
+        await new_snapshot(stage)
         await stage.settled()
-        await scenarios.snapshot_made(stage)
+        await snapshot_made(stage)
         assert len(stage.faults.called("ensure_snapshot")) == 2
 
     on_stage(short_folder, act)
@@ -354,9 +356,9 @@ def test_an_engine_call_that_hangs_is_given_up_and_made_again(short_folder: Path
 
 def test_stop_gives_back_what_it_drops(short_folder: Path) -> None:
     async def act(stage: Stage) -> None:
-        await scenarios.one_volume(stage)
+        await one_volume(stage)
         stage.faults.hang("ensure_snapshot")
-        await scenarios.new_snapshot(stage)
+        await new_snapshot(stage)
         while not stage.faults.called("ensure_snapshot"):  # noqa: ASYNC110
             await asyncio.sleep(0.001)
         await asyncio.wait_for(stage.app.runner.stop(grace_seconds=0.01), 10)
@@ -366,7 +368,7 @@ def test_stop_gives_back_what_it_drops(short_folder: Path) -> None:
         await other.start()
         await stage.settled()
         await other.stop()
-        await scenarios.snapshot_made(stage)
+        await snapshot_made(stage)
 
     on_stage(short_folder, act)
 
@@ -385,11 +387,11 @@ def test_stop_is_not_held_up_by_a_bell(short_folder: Path) -> None:
 
 def test_work_beyond_the_workers_is_done_too(short_folder: Path) -> None:
     async def act(stage: Stage) -> None:
-        await scenarios.one_volume(stage)
+        await one_volume(stage)
         runner = stage.app.runner
         runner._settings = msgspec.structs.replace(runner._settings, workers=2)
         for _ in range(9):
-            await scenarios.new_snapshot(stage)
+            await new_snapshot(stage)
         await stage.settled()
 
     on_stage(short_folder, act)

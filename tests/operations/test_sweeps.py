@@ -15,7 +15,10 @@ from openevs.engine.port import ExportSpec, SnapshotSpec, VolumeSpec
 from openevs.store import tables
 from openevs.store.database import Tx
 from openevs.store.listing import count_rows
-from tests.operations import scenarios
+from tests.operations.scenarios.attachments import attached_volume
+from tests.operations.scenarios.scenario import add_volume, one_volume, volume_with_past
+from tests.operations.scenarios.snapshots import new_snapshot
+from tests.operations.scenarios.volumes import delete_volume, new_volume_from_volume, volume_made
 from tests.operations.stage import Stage
 
 
@@ -34,12 +37,12 @@ def on_stage(folder: Path, act: Callable[[Stage], Awaitable[None]]) -> None:
 
 def test_deletes_what_a_finished_operation_accounts_for(short_folder: Path) -> None:
     async def act(stage: Stage) -> None:
-        await scenarios.volume_with_past(stage)
+        await volume_with_past(stage)
         volume, snapshot = VolumeId(stage.things["volume"]), SnapshotId(stage.things["snapshot"])
-        await scenarios.new_volume_from_volume(stage)
+        await new_volume_from_volume(stage)
         await stage.settled()
         passing = SnapshotId((await stage.last_operation()).input["passing_snapshot_id"])
-        await scenarios.delete_volume(stage)
+        await delete_volume(stage)
         await stage.settled()
         # Late calls of a runner that had lost its leases, say.
         engine = stage.app.engine
@@ -77,22 +80,22 @@ def test_deletes_nothing_that_it_never_knew(short_folder: Path) -> None:
 
 def test_leaves_work_under_way_alone(short_folder: Path) -> None:
     async def act(stage: Stage) -> None:
-        await scenarios.one_volume(stage)
+        await one_volume(stage)
         hang = stage.faults.hang("ensure_volume_from_snapshot", when="after")
-        await scenarios.new_volume_from_volume(stage)
+        await new_volume_from_volume(stage)
         await hang.reached.wait()
         swept = await stage.app.sweeper.sweep()
         assert swept == type(swept)()
         hang.release()
         await stage.settled()
-        await scenarios.volume_made("present")(stage)
+        await volume_made("present")(stage)
 
     on_stage(short_folder, act)
 
 
 def test_reports_rows_without_storage(short_folder: Path) -> None:
     async def act(stage: Stage) -> None:
-        await scenarios.one_volume(stage)
+        await one_volume(stage)
         volume = VolumeId(stage.things["volume"])
         await stage.app.engine.ensure_no_volume(volume)
         assert (await stage.app.sweeper.sweep()).lost == (volume,)
@@ -106,9 +109,9 @@ def test_reports_rows_without_storage(short_folder: Path) -> None:
 
 def test_ends_exports_that_nobody_asks_for(short_folder: Path) -> None:
     async def act(stage: Stage) -> None:
-        await scenarios.attached_volume(stage)
+        await attached_volume(stage)
         attached = stage.things["volume"]
-        await scenarios.add_volume(stage, "other", "")
+        await add_volume(stage, "other", "")
         other = VolumeId(stage.things["other"])
         await stage.app.engine.ensure_export(ExportSpec(other))  # type: ignore[attr-defined]
         assert (await stage.app.sweeper.sweep()).exports_ended == (other,)
@@ -119,7 +122,7 @@ def test_ends_exports_that_nobody_asks_for(short_folder: Path) -> None:
 
 def test_counts_usage_anew(short_folder: Path) -> None:
     async def act(stage: Stage) -> None:
-        await scenarios.one_volume(stage)
+        await one_volume(stage)
         wrong = sa.update(tables.quota_usage).values(in_use=77)
         await stage.app.db.write(lambda tx: tx.execute(wrong))
         assert (await stage.app.sweeper.sweep()).usage_corrected == 4
@@ -129,8 +132,8 @@ def test_counts_usage_anew(short_folder: Path) -> None:
 
 def test_goes_on_after_a_fault_of_storage(short_folder: Path) -> None:
     async def act(stage: Stage) -> None:
-        await scenarios.volume_with_past(stage)
-        await scenarios.delete_volume(stage)
+        await volume_with_past(stage)
+        await delete_volume(stage)
         await stage.settled()
         volume = VolumeId(stage.things["volume"])
         await stage.app.engine.ensure_volume(VolumeSpec(volume, GIB))
@@ -147,7 +150,7 @@ def test_goes_on_after_a_fault_of_storage(short_folder: Path) -> None:
 
 def test_forgets_what_finished_long_ago(short_folder: Path) -> None:
     async def act(stage: Stage) -> None:
-        await scenarios.one_volume(stage)
+        await one_volume(stage)
         long_ago = utc_now() - timedelta(days=91)
         for column in (tables.operation.c.finished_at, tables.event.c.at):
             age = sa.update(column.table).values({column: long_ago})
@@ -170,9 +173,9 @@ def test_metrics_tell_of_sweeps_and_of_waiting_work(short_folder: Path) -> None:
             def oldest_operation(self, seconds: float) -> None:
                 seen["oldest"].append(seconds)
 
-        await scenarios.one_volume(stage)
+        await one_volume(stage)
         hang = stage.faults.hang("ensure_snapshot")
-        await scenarios.new_snapshot(stage)
+        await new_snapshot(stage)
         await hang.reached.wait()
         assert await stage.app.sweeper.oldest_seconds() > 0
         hang.release()
