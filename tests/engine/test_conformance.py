@@ -59,10 +59,10 @@ ENGINES: dict[str, tuple[MakeBench, frozenset[Power]]] = {
         if check.needs <= powers
     ],
 )
-def test_engine(make: MakeBench, check: Check, short_folder: Path) -> None:
+def test_engine(make: MakeBench, check: Check, tmp_path: Path) -> None:
     async def run() -> None:
         async with asyncio.timeout(LIMIT_SECONDS):
-            bench = await make(short_folder)
+            bench = await make(tmp_path)
             try:
                 await run_check(check, bench)
             finally:

@@ -108,12 +108,12 @@ MISTAKES: list[tuple[Callable[[ExportingMemoryStorage], ExportingMemoryEngine], 
 
 @pytest.mark.parametrize(("wrong", "check_name"), MISTAKES)
 def test_mistake_is_found(
-    wrong: Callable[[ExportingMemoryStorage], ExportingMemoryEngine], check_name: str, short_folder: Path
+    wrong: Callable[[ExportingMemoryStorage], ExportingMemoryEngine], check_name: str, tmp_path: Path
 ) -> None:
     (check,) = (check for check in CHECKS if check.name == check_name)
 
     async def run() -> None:
-        storage = ExportingMemoryStorage(short_folder)
+        storage = ExportingMemoryStorage(tmp_path)
         bench = await ExportBench(lambda: wrong(storage), end=storage.stop_serving).open()
         with pytest.raises((ConformanceError, EngineError, OSError)):
             await run_check(check, bench)

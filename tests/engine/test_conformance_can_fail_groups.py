@@ -157,12 +157,12 @@ MISTAKES: list[tuple[Callable[[ExportingMemoryStorage], ExportingMemoryEngine], 
 
 @pytest.mark.parametrize(("wrong", "check_name"), MISTAKES)
 def test_mistake_is_found(
-    wrong: Callable[[ExportingMemoryStorage], ExportingMemoryEngine], check_name: str, short_folder: Path
+    wrong: Callable[[ExportingMemoryStorage], ExportingMemoryEngine], check_name: str, tmp_path: Path
 ) -> None:
     (check,) = (check for check in CHECKS if check.name == check_name)
 
     async def run() -> None:
-        storage = ExportingMemoryStorage(short_folder)
+        storage = ExportingMemoryStorage(tmp_path)
         bench = await ExportBench(lambda: wrong(storage), end=storage.stop_serving).open()
         with pytest.raises((ConformanceError, EngineError, OSError)):
             await run_check(check, bench)
@@ -171,11 +171,11 @@ def test_mistake_is_found(
     asyncio.run(run())
 
 
-def test_snapshots_one_after_the_other_are_no_group_snapshot(short_folder: Path) -> None:
+def test_snapshots_one_after_the_other_are_no_group_snapshot(tmp_path: Path) -> None:
     """The control of `group_is_one_instant`: what it must find fault with."""
 
     async def run() -> list[str]:
-        storage = ExportingMemoryStorage(short_folder)
+        storage = ExportingMemoryStorage(tmp_path)
         bench = await ExportBench(lambda: ExportingMemoryEngine(storage), end=storage.stop_serving).open()
 
         async def take(specs: Sequence[SnapshotSpec]) -> list[SnapshotFacts]:

@@ -56,9 +56,9 @@ def test_powers_absent_stay_absent() -> None:
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
-def test_a_stack_of_wrappers_is_a_conforming_engine(check: Check, short_folder: Path) -> None:
+def test_a_stack_of_wrappers_is_a_conforming_engine(check: Check, tmp_path: Path) -> None:
     async def run() -> None:
-        storage = ExportingMemoryStorage(short_folder)
+        storage = ExportingMemoryStorage(tmp_path)
 
         def make() -> ExportingEngine:
             engine = measured(limited(faulty(ExportingMemoryEngine(storage), Faults()), 30), ignore)

@@ -84,16 +84,16 @@ def test_numbers_that_the_pool_has_seen_are_not_used_again(db: Database, used: b
     db.close()
 
 
-def test_an_application_refuses_at_its_start(short_folder: Path) -> None:
-    storage = ExportingMemoryStorage(short_folder)
+def test_an_application_refuses_at_its_start(tmp_path: Path) -> None:
+    storage = ExportingMemoryStorage(tmp_path)
 
     async def main() -> None:
-        async with running(short_folder / "one", ExportingMemoryEngine(storage)) as run:
+        async with running(tmp_path / "one", ExportingMemoryEngine(storage)) as run:
             await (await run.client()).volume()
-        app = Application(settings_for(short_folder / "two"), ExportingMemoryEngine(storage))
+        app = Application(settings_for(tmp_path / "two"), ExportingMemoryEngine(storage))
         with pytest.raises(WrongPool):
             await app.start("http://openevs.test")
         await app.stop()
-        assert not (short_folder / "two" / "clouds.yaml").exists(), "no passwords for what does not serve"
+        assert not (tmp_path / "two" / "clouds.yaml").exists(), "no passwords for what does not serve"
 
     asyncio.run(main())

@@ -18,7 +18,7 @@ SNAPSHOT = SnapshotId("22222222-2222-4222-8222-222222222222")
 
 
 def test_a_merge_broken_off_while_its_layer_is_made_leaves_none(
-    short_folder: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     create, started = Pool.create_on, []
 
@@ -28,8 +28,8 @@ def test_a_merge_broken_off_while_its_layer_is_made_leaves_none(
         create(self, layer, parent)
 
     async def merge_and_attach() -> list[str]:
-        (short_folder / "pool").mkdir()
-        engine = LayersEngine(short_folder / "pool", short_folder / "run")
+        (tmp_path / "pool").mkdir()
+        engine = LayersEngine(tmp_path / "pool", tmp_path / "run")
         await engine.open()
         try:
             await engine.ensure_volume(VolumeSpec(VOLUME, GIB))
@@ -40,7 +40,7 @@ def test_a_merge_broken_off_while_its_layer_is_made_leaves_none(
                 await asyncio.sleep(0.01)
             await engine.ensure_export(ExportSpec(VOLUME))
             await asyncio.sleep(0.5)
-            return [layer for layer in started if (short_folder / "pool" / "layers" / f"{layer}.qcow2").exists()]
+            return [layer for layer in started if (tmp_path / "pool" / "layers" / f"{layer}.qcow2").exists()]
         finally:
             await engine.ensure_no_export(VOLUME)
             await engine.close()
@@ -49,7 +49,7 @@ def test_a_merge_broken_off_while_its_layer_is_made_leaves_none(
 
 
 def test_a_merge_broken_off_while_it_cleans_up_leaves_no_daemon(
-    short_folder: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kill, ending = Daemon.kill, asyncio.Event()
 
@@ -59,8 +59,8 @@ def test_a_merge_broken_off_while_it_cleans_up_leaves_no_daemon(
         await kill(self)
 
     async def merge_and_attach() -> list[str]:
-        (short_folder / "pool").mkdir()
-        engine = LayersEngine(short_folder / "pool", short_folder / "run")
+        (tmp_path / "pool").mkdir()
+        engine = LayersEngine(tmp_path / "pool", tmp_path / "run")
         await engine.open()
         try:
             await engine.ensure_volume(VolumeSpec(VOLUME, GIB))
@@ -71,7 +71,7 @@ def test_a_merge_broken_off_while_it_cleans_up_leaves_no_daemon(
                 await asyncio.wait_for(ending.wait(), 10)
                 await engine.ensure_snapshot(SnapshotSpec(SNAPSHOT, VOLUME))
             await engine.settle()  # the merge has been begun again, and ends
-            return [path.name for path in (short_folder / "run").iterdir()]
+            return [path.name for path in (tmp_path / "run").iterdir()]
         finally:
             await engine.close()
 

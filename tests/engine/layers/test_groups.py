@@ -40,11 +40,11 @@ async def connected(facts: ExportFacts) -> NbdClient:
             await asyncio.sleep(0.01)
 
 
-def test_one_after_the_other_is_found_at_fault_and_together_is_not(short_folder: Path) -> None:
+def test_one_after_the_other_is_found_at_fault_and_together_is_not(tmp_path: Path) -> None:
     async def run() -> tuple[list[str], list[str]]:
         for name in ("pool", "run"):
-            (short_folder / name).mkdir()
-        bench = await layers_bench(short_folder / "pool", short_folder / "run").open()
+            (tmp_path / name).mkdir()
+        bench = await layers_bench(tmp_path / "pool", tmp_path / "run").open()
 
         async def apart(specs: Sequence[SnapshotSpec]) -> list[SnapshotFacts]:
             return [await bench.engine.ensure_snapshot(spec) for spec in specs]

@@ -63,7 +63,7 @@ def manifests_in(pool: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", ["raw", "qcow2"])
-def test_a_file_becomes_a_volume(short_folder: Path, kind: str) -> None:
+def test_a_file_becomes_a_volume(tmp_path: Path, kind: str) -> None:
     async def work(engine: LayersEngine, pool: Path) -> None:
         path = put(pool, "disk.img", kind)
         (stray,) = await engine.list_strays()
@@ -91,10 +91,10 @@ def test_a_file_becomes_a_volume(short_folder: Path, kind: str) -> None:
         assert await engine.read(wanted.volume_id, 512, 1024) == TEXT[512:1536]
         assert await engine.check() == []
 
-    with_engine(short_folder, work)
+    with_engine(tmp_path, work)
 
 
-def test_what_cannot_be_adopted_stays_where_it_is(short_folder: Path) -> None:
+def test_what_cannot_be_adopted_stays_where_it_is(tmp_path: Path) -> None:
     async def work(engine: LayersEngine, pool: Path) -> None:
         base = put(pool, "base.img", "raw")
         put_overlay(base, pool / "incoming" / "overlay.qcow2")
@@ -112,11 +112,11 @@ def test_what_cannot_be_adopted_stays_where_it_is(short_folder: Path) -> None:
         assert {stray.name: stray.unsafe for stray in await engine.list_strays()} == found
         assert (await engine.list_objects()).volumes == {}
 
-    with_engine(short_folder, work)
+    with_engine(tmp_path, work)
 
 
 def test_an_adoption_that_was_interrupted_is_finished_or_taken_back(
-    short_folder: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def work(engine: LayersEngine, pool: Path) -> None:
         put(pool, "disk.img", "raw")
@@ -139,10 +139,10 @@ def test_an_adoption_that_was_interrupted_is_finished_or_taken_back(
             await engine.ensure_adopted(spec(), "incoming/next.img")
         assert [stray.name for stray in await engine.list_strays()] == ["incoming/next.img"]
 
-    with_engine(short_folder, work)
+    with_engine(tmp_path, work)
 
 
-def test_a_file_that_cannot_be_read_hides_no_other(short_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_cannot_be_read_hides_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def work(engine: LayersEngine, pool: Path) -> None:
         for name in ("good.img", "gone.img", "secret.img"):
             put(pool, name, "raw")
@@ -159,10 +159,10 @@ def test_a_file_that_cannot_be_read_hides_no_other(short_folder: Path, monkeypat
         found = {stray.name: stray.unsafe for stray in await engine.list_strays()}
         assert found == {"incoming/good.img": None, "incoming/secret.img": "it cannot be read (Permission denied)"}
 
-    with_engine(short_folder, work)
+    with_engine(tmp_path, work)
 
 
-def test_what_a_file_says_of_another_one_is_never_followed(short_folder: Path) -> None:
+def test_what_a_file_says_of_another_one_is_never_followed(tmp_path: Path) -> None:
     """Not even if it says so only after it was looked at."""
 
     async def work(engine: LayersEngine, pool: Path) -> None:
@@ -177,10 +177,10 @@ def test_what_a_file_says_of_another_one_is_never_followed(short_folder: Path) -
         await tool.run_tool("qemu-img", "convert", "-f", "qcow2", "-O", "raw", str(made), str(raw))
         assert raw.read_bytes() == bytes(SIZE)
 
-    with_engine(short_folder, work)
+    with_engine(tmp_path, work)
 
 
-def test_headers_that_lie_do_no_harm(short_folder: Path) -> None:
+def test_headers_that_lie_do_no_harm(tmp_path: Path) -> None:
     async def work(engine: LayersEngine, pool: Path) -> None:
         for name, at, value in (("size", 24, 1 << 63), ("tables", 36, 0xFFFFFFFF), ("places", 40, 1 << 62)):
             path = put(pool, f"{name}.qcow2", "qcow2")
@@ -197,10 +197,10 @@ def test_headers_that_lie_do_no_harm(short_folder: Path) -> None:
         assert (await engine.list_objects()).volumes == {}
         assert list((pool / "layers").iterdir()) == []
 
-    with_engine(short_folder, work)
+    with_engine(tmp_path, work)
 
 
-def test_a_file_that_was_not_copied_to_its_end_is_not_adopted(short_folder: Path) -> None:
+def test_a_file_that_was_not_copied_to_its_end_is_not_adopted(tmp_path: Path) -> None:
     async def work(engine: LayersEngine, pool: Path) -> None:
         path, raw = pool / "incoming" / "half.qcow2", pool.parent / "raw"
         raw.write_bytes(os.urandom(5 * MIB))
@@ -210,10 +210,10 @@ def test_a_file_that_was_not_copied_to_its_end_is_not_adopted(short_folder: Path
             await engine.ensure_adopted(spec(), "incoming/half.qcow2")
         assert path.stat().st_size == 3 * MIB
 
-    with_engine(short_folder, work)
+    with_engine(tmp_path, work)
 
 
-def test_what_was_a_file_can_be_adopted_again_after_it_was_taken_back(short_folder: Path) -> None:
+def test_what_was_a_file_can_be_adopted_again_after_it_was_taken_back(tmp_path: Path) -> None:
     async def work(engine: LayersEngine, pool: Path) -> None:
         put(pool, "disk.img", "raw")
         first, second = spec(), spec()
@@ -225,10 +225,10 @@ def test_what_was_a_file_can_be_adopted_again_after_it_was_taken_back(short_fold
         assert await engine.read(second.volume_id, 0, len(TEXT)) == TEXT
         assert await engine.list_strays() == []
 
-    with_engine(short_folder, work)
+    with_engine(tmp_path, work)
 
 
-def test_files_that_were_left_half_way_are_removed_or_told_of(short_folder: Path) -> None:
+def test_files_that_were_left_half_way_are_removed_or_told_of(tmp_path: Path) -> None:
     done, given_up = spec(), spec()
 
     async def first(engine: LayersEngine, pool: Path) -> None:
@@ -243,8 +243,8 @@ def test_files_that_were_left_half_way_are_removed_or_told_of(short_folder: Path
         (complaint,) = await engine.check()
         assert str(given_up.volume_id) in complaint
 
-    with_engine(short_folder, first)
-    with_engine(short_folder, second)
+    with_engine(tmp_path, first)
+    with_engine(tmp_path, second)
 
 
 async def make_anew(engine: LayersEngine, first: VolumeSpec, second: VolumeSpec) -> None:
@@ -265,7 +265,7 @@ async def take_file(engine: LayersEngine, first: VolumeSpec, second: VolumeSpec)
 
 @pytest.mark.parametrize("call", [make_anew, let_go, take_over, take_file])
 def test_a_manifest_that_may_not_last_counts_all_the_same(
-    short_folder: Path,
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     call: Callable[[LayersEngine, VolumeSpec, VolumeSpec], Awaitable[None]],
 ) -> None:
@@ -303,12 +303,12 @@ def test_a_manifest_that_may_not_last_counts_all_the_same(
         assert await engine.read(second.volume_id, 0, 512) == expected
         assert await engine.check() == []
 
-    with_engine(short_folder, work)
-    with_engine(short_folder, look)
+    with_engine(tmp_path, work)
+    with_engine(tmp_path, look)
 
 
 @pytest.mark.parametrize("which", ["released", "adopted"])
-def test_of_two_manifests_the_newer_counts(short_folder: Path, which: str) -> None:
+def test_of_two_manifests_the_newer_counts(tmp_path: Path, which: str) -> None:
     old, new = spec(), spec()
 
     async def first(engine: LayersEngine, pool: Path) -> None:
@@ -331,5 +331,5 @@ def test_of_two_manifests_the_newer_counts(short_folder: Path, which: str) -> No
         assert await engine.read(new.volume_id, 0, 512) == TEXT[:512]
         assert manifests_in(pool) == [f"volumes/{new.volume_id}.json"]
 
-    with_engine(short_folder, first)
-    with_engine(short_folder, second)
+    with_engine(tmp_path, first)
+    with_engine(tmp_path, second)

@@ -34,7 +34,7 @@ async def list_cloudsnapshots(call: Call) -> Reply:
     """List snapshots with all their fields and the number of all that fit."""
     query = list_query(call, SNAPSHOT_LIST)
     filters = dict(query.filters)
-    if _selects_nothing(call):
+    if selects_nothing(call):
         filters["nothing"] = True
     query = query._replace(filters=filters, with_count=True, all_projects=False)
     rows, count = await service.list_snapshots(call.deps, call.caller, query)
@@ -42,7 +42,9 @@ async def list_cloudsnapshots(call: Call) -> Reply:
     return page_reply(call, query, "snapshots", [cloud_list_item(row) for row in rows], count, native)
 
 
-def _selects_nothing(call: Call) -> bool:
+def selects_nothing(call: Call) -> bool:
+    """Say whether a list asks for what is elsewhere: in another service, storage or enterprise project.
+    Raises InvalidInput."""
     service_type = call.query.get("service_type", "EVS")
     if service_type not in SERVICE_TYPES:
         raise InvalidInput("service_type", f"{service_type[:32]!r} is none of {', '.join(SERVICE_TYPES)}.")

@@ -6,7 +6,7 @@ from typing import Any, Final
 from msgspec import UNSET
 
 from openevs.api.call import Call, Reply, Route
-from openevs.api.handlers.cloudsnapshots import ELSEWHERE, OWN_PROJECTS, SERVICE_TYPES
+from openevs.api.handlers.cloudsnapshots import selects_nothing
 from openevs.api.wire.bodies import flag, json_object, parse
 from openevs.api.wire.cloudvolumes import CLOUD_VOLUME_LIST, CloudVolumeCreate, Extend, cloud_volume
 from openevs.api.wire.lists import list_query, page_reply
@@ -78,20 +78,9 @@ def _query(call: Call) -> ListQuery:
         filters.pop("id", None)
     if "volume_type_id" in call.query:
         filters["type_id"] = call.query["volume_type_id"]
-    if _selects_nothing(call):
+    if selects_nothing(call):
         filters["nothing"] = True
     return query._replace(filters=filters, with_count=True, all_projects=False)
-
-
-def _selects_nothing(call: Call) -> bool:
-    service_type = call.query.get("service_type", "EVS")
-    if service_type not in SERVICE_TYPES:
-        raise InvalidInput("service_type", f"{service_type[:32]!r} is none of {', '.join(SERVICE_TYPES)}.")
-    return (
-        service_type != "EVS"
-        or any(name in call.query for name in ELSEWHERE)
-        or call.query.get("enterprise_project_id", "0") not in OWN_PROJECTS
-    )
 
 
 async def list_cloudvolumes(call: Call) -> Reply:
