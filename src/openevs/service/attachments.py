@@ -22,7 +22,7 @@ from openevs.service.connections import (
     note_consumer,
 )
 from openevs.service.deps import Deps, accept, wait_for
-from openevs.service.queries import ATTACHMENT_FILTERS, ListQuery, conditions
+from openevs.service.queries import ATTACHMENT_FILTERS, ListQuery, list_rows
 from openevs.store import attachments as store
 from openevs.store.database import Tx
 from openevs.store.tables import attachment as table
@@ -160,13 +160,7 @@ async def get_attachment(deps: Deps, caller: Caller, attachment_id: str) -> Atta
 async def list_attachments(deps: Deps, caller: Caller, query: ListQuery) -> tuple[list[Attachment], int | None]:
     """Return one page of attachments and, if asked for, how many there are in all.
     Raises InvalidInput, NotFound (marker)."""
-
-    def list_attachments_page(tx: Tx) -> tuple[list[Attachment], int | None]:
-        where = conditions(table, ATTACHMENT_FILTERS, caller, query)
-        rows = store.list_attachments(tx, where, query.page)
-        return rows, store.count_attachments(tx, where) if query.with_count else None
-
-    return await deps.db.read(list_attachments_page)
+    return await list_rows(deps, table, Attachment._make, ATTACHMENT_FILTERS, caller, query)
 
 
 async def _finished(deps: Deps, caller: Caller, pending: Pending) -> Attachment:

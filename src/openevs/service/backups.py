@@ -20,7 +20,7 @@ from openevs.domain.model import Caller, Operation, Snapshot, Volume
 from openevs.domain.rules import check_metadata, check_text
 from openevs.service.deps import Deps, accept, queue_work
 from openevs.service.parts import check_thawed
-from openevs.service.queries import BACKUP_FILTERS, ListQuery, conditions
+from openevs.service.queries import BACKUP_FILTERS, ListQuery, read_page
 from openevs.service.snapshots import snapshot_record
 from openevs.store import backups as store
 from openevs.store import snapshots, volumes
@@ -186,14 +186,12 @@ async def get_backup(deps: Deps, caller: Caller, backup_id: str) -> Shown:
 async def list_backups(deps: Deps, caller: Caller, query: ListQuery) -> tuple[list[Shown], int | None]:
     """Return one page of backups and, if asked for, how many there are in all. Raises InvalidInput, NotFound."""
 
-    def list_page(tx: Tx) -> tuple[list[Shown], int | None]:
-        where = conditions(table, BACKUP_FILTERS, caller, query)
-        rows = store.list_backups(tx, where, query.page)
+    def list_backups_page(tx: Tx) -> tuple[list[Shown], int | None]:
+        rows, count = read_page(tx, table, Backup._make, BACKUP_FILTERS, caller, query)
         parents = store.parents_among(tx, [row.id for row in rows])
-        shown = [Shown(row, row.id in parents) for row in rows]
-        return shown, store.count_backups(tx, where) if query.with_count else None
+        return [Shown(row, row.id in parents) for row in rows], count
 
-    return await deps.db.read(list_page)
+    return await deps.db.read(list_backups_page)
 
 
 async def update_backup(deps: Deps, caller: Caller, backup_id: str, changes: Mapping[str, Any]) -> Backup:

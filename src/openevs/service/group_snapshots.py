@@ -18,7 +18,7 @@ from openevs.service.deps import Deps, accept, queue_work
 from openevs.service.groups import check_power
 from openevs.service.membership import STEADY
 from openevs.service.parts import check_thawed
-from openevs.service.queries import GROUP_SNAPSHOT_FILTERS, ListQuery, conditions
+from openevs.service.queries import GROUP_SNAPSHOT_FILTERS, ListQuery, list_rows
 from openevs.service.snapshots import NewSnapshot, add_snapshot
 from openevs.store import group_snapshots as store
 from openevs.store.database import Tx
@@ -93,13 +93,7 @@ async def get_group_snapshot(deps: Deps, caller: Caller, group_snapshot_id: str)
 async def list_group_snapshots(deps: Deps, caller: Caller, query: ListQuery) -> tuple[list[GroupSnapshot], int | None]:
     """Return one page of group snapshots and, if asked for, how many there are in all.
     Raises InvalidInput, NotFound (marker)."""
-
-    def list_page(tx: Tx) -> tuple[list[GroupSnapshot], int | None]:
-        where = conditions(table, GROUP_SNAPSHOT_FILTERS, caller, query)
-        rows = store.list_group_snapshots(tx, where, query.page)
-        return rows, store.count_group_snapshots(tx, where) if query.with_count else None
-
-    return await deps.db.read(list_page)
+    return await list_rows(deps, table, GroupSnapshot._make, GROUP_SNAPSHOT_FILTERS, caller, query)
 
 
 async def delete_group_snapshot(deps: Deps, caller: Caller, group_snapshot_id: str) -> None:

@@ -16,7 +16,7 @@ from openevs.domain.rules import check_text
 from openevs.service.deps import Deps, accept, queue_work
 from openevs.service.membership import STEADY, check_leaving, check_member
 from openevs.service.parts import check_thawed
-from openevs.service.queries import GROUP_FILTERS, ListQuery, conditions
+from openevs.service.queries import GROUP_FILTERS, ListQuery, read_page
 from openevs.service.volumes import check_not_source
 from openevs.store import groups as store
 from openevs.store.attachments import attachments_of_one
@@ -122,10 +122,8 @@ async def list_groups(
     Raises InvalidInput, NotFound (marker)."""
 
     def list_groups_page(tx: Tx) -> tuple[list[Group], dict[str, list[str]], int | None]:
-        where = conditions(table, GROUP_FILTERS, caller, query)
-        rows = store.list_groups(tx, where, query.page)
-        members = store.volume_ids_by_group(tx, [row.id for row in rows])
-        return rows, members, store.count_groups(tx, where) if query.with_count else None
+        rows, count = read_page(tx, table, Group._make, GROUP_FILTERS, caller, query)
+        return rows, store.volume_ids_by_group(tx, [row.id for row in rows]), count
 
     return await deps.db.read(list_groups_page)
 

@@ -3,7 +3,7 @@
 from openevs.domain.message import Message
 from openevs.domain.model import Caller
 from openevs.service.deps import Deps
-from openevs.service.queries import MESSAGE_FILTERS, ListQuery, conditions
+from openevs.service.queries import MESSAGE_FILTERS, ListQuery, list_rows
 from openevs.store import messages as store
 from openevs.store.database import Tx
 from openevs.store.tables import message as table
@@ -27,10 +27,4 @@ async def delete_message(deps: Deps, caller: Caller, message_id: str) -> None:
 async def list_messages(deps: Deps, caller: Caller, query: ListQuery) -> tuple[list[Message], int | None]:
     """Return one page of messages and, if asked for, how many there are in all.
     Raises InvalidInput, NotFound (marker)."""
-
-    def list_messages_page(tx: Tx) -> tuple[list[Message], int | None]:
-        where = conditions(table, MESSAGE_FILTERS, caller, query)
-        rows = store.list_messages(tx, where, query.page)
-        return rows, store.count_messages(tx, where) if query.with_count else None
-
-    return await deps.db.read(list_messages_page)
+    return await list_rows(deps, table, Message._make, MESSAGE_FILTERS, caller, query)

@@ -1,17 +1,21 @@
-"""Filters of lists: which there are, and what each selects. Names are ours; the API's stand in `api/wire/lists.py`."""
+"""Lists, and their filters: which there are, and what each selects. Names are ours; the API's stand in
+`api/wire/lists.py`."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 
 from openevs.domain.group import RESERVED_TYPE_ID
 from openevs.domain.model import Caller
-from openevs.store.listing import Condition, Page, metadata_condition
+from openevs.service.deps import Deps
+from openevs.store.database import Tx
+from openevs.store.listing import Condition, Page, count_rows, list_page, metadata_condition
 from openevs.store.tables import attachment, volume
 
 Filter = Callable[[sa.Table, Any], Condition]
+R = TypeVar("R")
 
 
 class ListQuery(NamedTuple):
@@ -188,3 +192,33 @@ def conditions(table: sa.Table, known: Mapping[str, Filter], caller: Caller, que
     where: list[Condition] = [sa.true() if everywhere else table.c.project_id == caller.project_id]
     where += [known[name](table, value) for name, value in query.filters.items()]
     return where
+
+
+def read_page(
+    tx: Tx,
+    table: sa.Table,
+    make: Callable[[Any], R],
+    known: Mapping[str, Filter],
+    caller: Caller,
+    query: ListQuery,
+) -> tuple[list[R], int | None]:
+    """Return one page of a list and, if asked for, how many there are in all. Raises NotFound (marker)."""
+    where = conditions(table, known, caller, query)
+    return list_page(tx, table, make, where, query.page), count_rows(tx, table, where) if query.with_count else None
+
+
+async def list_rows(
+    deps: Deps,
+    table: sa.Table,
+    make: Callable[[Any], R],
+    known: Mapping[str, Filter],
+    caller: Caller,
+    query: ListQuery,
+) -> tuple[list[R], int | None]:
+    """As `read_page`, in a transaction of its own."""
+
+    def read(tx: Tx) -> tuple[list[R], int | None]:
+        return read_page(tx, table, make, known, caller, query)
+
+    read.__name__ = f"list_{table.name}s"
+    return await deps.db.read(read)

@@ -25,7 +25,7 @@ from openevs.domain.rules import (
 )
 from openevs.service.deps import Deps, accept, queue_work
 from openevs.service.parts import check_thawed
-from openevs.service.queries import SNAPSHOT_FILTERS, ListQuery, conditions
+from openevs.service.queries import SNAPSHOT_FILTERS, ListQuery, list_rows
 from openevs.service.reverting import begin_reverting
 from openevs.store import snapshots as store
 from openevs.store.database import Tx
@@ -147,13 +147,7 @@ async def get_snapshot(deps: Deps, caller: Caller, snapshot_id: str) -> Snapshot
 async def list_snapshots(deps: Deps, caller: Caller, query: ListQuery) -> tuple[list[Snapshot], int | None]:
     """Return one page of snapshots and, if asked for, how many there are in all.
     Raises InvalidInput, NotFound (marker)."""
-
-    def list_snapshots_page(tx: Tx) -> tuple[list[Snapshot], int | None]:
-        where = conditions(table, SNAPSHOT_FILTERS, caller, query)
-        rows = store.list_snapshots(tx, where, query.page)
-        return rows, store.count_snapshots(tx, where) if query.with_count else None
-
-    return await deps.db.read(list_snapshots_page)
+    return await list_rows(deps, table, Snapshot._make, SNAPSHOT_FILTERS, caller, query)
 
 
 async def update_snapshot(deps: Deps, caller: Caller, snapshot_id: str, changes: Mapping[str, str | None]) -> Snapshot:

@@ -20,7 +20,7 @@ from openevs.domain.rules import check_text
 from openevs.domain.transfer import Transfer
 from openevs.service.connections import try_move
 from openevs.service.deps import Deps, accept
-from openevs.service.queries import TRANSFER_FILTERS, ListQuery, conditions
+from openevs.service.queries import TRANSFER_FILTERS, ListQuery, list_rows
 from openevs.store import transfers as store
 from openevs.store.attachments import attachments_of_one
 from openevs.store.database import Tx
@@ -144,10 +144,4 @@ async def get_transfer(deps: Deps, caller: Caller, transfer_id: str) -> Transfer
 async def list_transfers(deps: Deps, caller: Caller, query: ListQuery) -> tuple[list[Transfer], int | None]:
     """Return one page of transfers that the project offers and, if asked for, how many there are in all.
     Raises InvalidInput, NotFound (marker)."""
-
-    def list_transfers_page(tx: Tx) -> tuple[list[Transfer], int | None]:
-        where = conditions(table, TRANSFER_FILTERS, caller, query)
-        rows = store.list_transfers(tx, where, query.page)
-        return rows, store.count_transfers(tx, where) if query.with_count else None
-
-    return await deps.db.read(list_transfers_page)
+    return await list_rows(deps, table, Transfer._make, TRANSFER_FILTERS, caller, query)

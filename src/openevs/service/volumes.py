@@ -13,7 +13,7 @@ from openevs.service.deps import Deps, accept, queue_work
 from openevs.service.membership import check_joining, check_own_snapshots, check_ungrouped
 from openevs.service.parts import check_thawed
 from openevs.service.placing import place
-from openevs.service.queries import VOLUME_FILTERS, ListQuery, conditions
+from openevs.service.queries import VOLUME_FILTERS, ListQuery, conditions, list_rows, read_page
 from openevs.service.types import type_for, type_like, wants_multiattach
 from openevs.store import snapshots, volumes
 from openevs.store.attachments import attachments_of, attachments_of_one
@@ -203,13 +203,7 @@ async def show_volume(deps: Deps, caller: Caller, volume_id: str) -> tuple[Volum
 async def list_volumes(deps: Deps, caller: Caller, query: ListQuery) -> tuple[list[Volume], int | None]:
     """Return one page of volumes and, if asked for, how many there are in all.
     Raises InvalidInput, NotFound (marker)."""
-
-    def list_volumes_page(tx: Tx) -> tuple[list[Volume], int | None]:
-        where = conditions(table, VOLUME_FILTERS, caller, query)
-        rows = volumes.list_volumes(tx, where, query.page)
-        return rows, volumes.count_volumes(tx, where) if query.with_count else None
-
-    return await deps.db.read(list_volumes_page)
+    return await list_rows(deps, table, Volume._make, VOLUME_FILTERS, caller, query)
 
 
 async def list_volumes_detail(
@@ -218,9 +212,7 @@ async def list_volumes_detail(
     """Return what `list_volumes` does, and the attachments of those volumes by volume."""
 
     def list_volumes_page(tx: Tx) -> tuple[list[Volume], dict[str, list[Attachment]], int | None]:
-        where = conditions(table, VOLUME_FILTERS, caller, query)
-        rows = volumes.list_volumes(tx, where, query.page)
-        count = volumes.count_volumes(tx, where) if query.with_count else None
+        rows, count = read_page(tx, table, Volume._make, VOLUME_FILTERS, caller, query)
         return rows, attachments_of(tx, [row.id for row in rows]), count
 
     return await deps.db.read(list_volumes_page)

@@ -10,7 +10,6 @@ from openevs.domain.errors import NotFound
 from openevs.domain.lifecycle import Move
 from openevs.domain.model import Attachment
 from openevs.store.database import Tx
-from openevs.store.listing import Condition, Page, count_rows, list_page
 from openevs.store.lookup import Lookup, find_owned
 from openevs.store.moves import move_row
 from openevs.store.tables import attachment as table
@@ -71,13 +70,3 @@ def delete_reserved_row(tx: Tx, attachment_id: str) -> bool:
     """Forget an attachment if it is only reserved; say whether it was."""
     only_reserved = sa.and_(table.c.id == attachment_id, table.c.status == "reserved")
     return tx.execute(sa.delete(table).where(only_reserved)).rowcount > 0
-
-
-def count_attachments(tx: Tx, where: Sequence[Condition]) -> int:
-    """Return how many attachments `where` selects."""
-    return count_rows(tx, table, where)
-
-
-def list_attachments(tx: Tx, where: Sequence[Condition], page: Page) -> list[Attachment]:
-    """Return one page of attachments."""
-    return list_page(tx, table, Attachment._make, where, page)

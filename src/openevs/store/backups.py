@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from openevs.domain.backup import Backup
 from openevs.domain.lifecycle import Move
 from openevs.store.database import Tx
-from openevs.store.listing import Condition, Page, count_rows, list_page
+from openevs.store.listing import count_rows
 from openevs.store.lookup import Lookup, find_owned
 from openevs.store.moves import move_row, update_row
 from openevs.store.tables import backup as table
@@ -85,13 +85,3 @@ def sharing_vault_id(tx: Tx, backup: Backup) -> int:
 def forget_bases(tx: Tx, snapshot_ids: Sequence[str]) -> None:
     """Note that storage has these frozen states no more."""
     tx.execute(sa.update(table).where(table.c.base_snapshot_id.in_(snapshot_ids)).values(base_snapshot_id=None))
-
-
-def list_backups(tx: Tx, where: Sequence[Condition], page: Page) -> list[Backup]:
-    """Return one page of backups."""
-    return list_page(tx, table, Backup._make, where, page)
-
-
-def count_backups(tx: Tx, where: Sequence[Condition]) -> int:
-    """Return how many backups `where` selects."""
-    return count_rows(tx, table, where)

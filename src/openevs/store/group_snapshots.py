@@ -10,7 +10,7 @@ from openevs.domain.group import GroupSnapshot
 from openevs.domain.lifecycle import Move
 from openevs.domain.model import Snapshot
 from openevs.store.database import Tx
-from openevs.store.listing import Condition, Page, count_rows, list_page
+from openevs.store.listing import Condition, count_rows
 from openevs.store.lookup import Lookup, find_owned
 from openevs.store.moves import move_row
 from openevs.store.tables import group_snapshot as table
@@ -46,11 +46,6 @@ def move_group_snapshot(
 def delete_group_snapshot_row(tx: Tx, group_snapshot_id: str) -> None:
     """Forget a group snapshot whose snapshots are gone."""
     tx.execute(sa.delete(table).where(table.c.id == group_snapshot_id))
-
-
-def list_group_snapshots(tx: Tx, where: Sequence[Condition], page: Page) -> list[GroupSnapshot]:
-    """Return one page of group snapshots."""
-    return list_page(tx, table, GroupSnapshot._make, where, page)
 
 
 def count_group_snapshots(tx: Tx, where: Sequence[Condition]) -> int:

@@ -10,7 +10,7 @@ from openevs.domain.group import Group
 from openevs.domain.lifecycle import Move
 from openevs.domain.model import Volume
 from openevs.store.database import Tx
-from openevs.store.listing import Condition, Page, count_rows, list_page
+from openevs.store.listing import Condition, count_rows
 from openevs.store.lookup import Lookup, find_owned
 from openevs.store.moves import hold_row, move_row, update_row
 from openevs.store.tables import group as table
@@ -57,11 +57,6 @@ def update_group(tx: Tx, group_id: str, now: datetime, values: Mapping[str, Any]
 def delete_group_row(tx: Tx, group_id: str) -> None:
     """Forget a group that has no volumes."""
     tx.execute(sa.delete(table).where(table.c.id == group_id))
-
-
-def list_groups(tx: Tx, where: Sequence[Condition], page: Page) -> list[Group]:
-    """Return one page of groups."""
-    return list_page(tx, table, Group._make, where, page)
 
 
 def count_groups(tx: Tx, where: Sequence[Condition]) -> int:

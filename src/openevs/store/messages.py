@@ -1,13 +1,11 @@
 """User messages in the database."""
 
-from collections.abc import Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
 
 from openevs.domain.message import Message
 from openevs.store.database import Tx
-from openevs.store.listing import Condition, Page, count_rows, list_page
 from openevs.store.lookup import Lookup, find_owned
 from openevs.store.tables import message as table
 
@@ -28,16 +26,6 @@ def find_message(tx: Tx, message_id: str, project_id: str | None = None) -> Mess
 def delete_message_row(tx: Tx, message_id: str) -> None:
     """Forget a message."""
     tx.execute(sa.delete(table).where(table.c.id == message_id))
-
-
-def list_messages(tx: Tx, where: Sequence[Condition], page: Page) -> list[Message]:
-    """Return one page of messages."""
-    return list_page(tx, table, Message._make, where, page)
-
-
-def count_messages(tx: Tx, where: Sequence[Condition]) -> int:
-    """Return how many messages `where` selects."""
-    return count_rows(tx, table, where)
 
 
 def forget_messages(tx: Tx, now: datetime) -> int:

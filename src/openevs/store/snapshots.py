@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from openevs.domain.lifecycle import Move
 from openevs.domain.model import Snapshot
 from openevs.store.database import Tx
-from openevs.store.listing import Condition, Page, count_rows, list_page
+from openevs.store.listing import Condition, count_rows
 from openevs.store.lookup import Lookup, find_owned
 from openevs.store.moves import move_row, update_row
 from openevs.store.tables import snapshot as table
@@ -64,11 +64,6 @@ def snapshots_of(tx: Tx, volume_id: str) -> list[Snapshot]:
 def count_snapshots_of(tx: Tx, volume_id: str) -> int:
     """Return how many snapshots a volume has."""
     return count_rows(tx, table, [table.c.volume_id == volume_id])
-
-
-def list_snapshots(tx: Tx, where: Sequence[Condition], page: Page) -> list[Snapshot]:
-    """Return one page of snapshots."""
-    return list_page(tx, table, Snapshot._make, where, page)
 
 
 def count_snapshots(tx: Tx, where: Sequence[Condition]) -> int:

@@ -1,12 +1,9 @@
 """Transfers in the database."""
 
-from collections.abc import Sequence
-
 import sqlalchemy as sa
 
 from openevs.domain.transfer import Transfer
 from openevs.store.database import Tx
-from openevs.store.listing import Condition, Page, count_rows, list_page
 from openevs.store.lookup import Lookup, find_owned
 from openevs.store.tables import transfer as table
 
@@ -27,13 +24,3 @@ def find_transfer(tx: Tx, transfer_id: str, project_id: str | None = None) -> Tr
 def delete_transfer_row(tx: Tx, transfer_id: str) -> None:
     """Forget a transfer that was accepted or taken back."""
     tx.execute(sa.delete(table).where(table.c.id == transfer_id))
-
-
-def list_transfers(tx: Tx, where: Sequence[Condition], page: Page) -> list[Transfer]:
-    """Return one page of transfers."""
-    return list_page(tx, table, Transfer._make, where, page)
-
-
-def count_transfers(tx: Tx, where: Sequence[Condition]) -> int:
-    """Return how many transfers `where` selects."""
-    return count_rows(tx, table, where)

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from openevs.domain.lifecycle import Move
 from openevs.domain.model import Volume
 from openevs.store.database import Tx
-from openevs.store.listing import Condition, Page, count_rows, list_page
+from openevs.store.listing import Condition, count_rows
 from openevs.store.lookup import Lookup, find_owned
 from openevs.store.moves import hold_row, move_row, update_row
 from openevs.store.tables import volume as table
@@ -55,11 +55,6 @@ def update_volume(tx: Tx, volume_id: str, project_id: str | None, now: datetime,
 def delete_volume_row(tx: Tx, volume_id: str) -> None:
     """Forget a volume whose bytes are gone."""
     tx.execute(sa.delete(table).where(table.c.id == volume_id))
-
-
-def list_volumes(tx: Tx, where: Sequence[Condition], page: Page) -> list[Volume]:
-    """Return one page of volumes."""
-    return list_page(tx, table, Volume._make, where, page)
 
 
 def count_volumes(tx: Tx, where: Sequence[Condition]) -> int:
