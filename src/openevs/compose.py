@@ -53,8 +53,6 @@ log = structlog.get_logger()
 VOLUME_TYPE = "layers"
 NODE = "local"
 """Name of this node; with one machine there is one, and a restarted process is the same node."""
-
-
 S3_THREADS = 16
 """Chunks on their way to a bucket at a time: they mostly wait for the network."""
 READY_SECONDS = 5.0

@@ -43,7 +43,7 @@ class Deps:
     bell: Bell
     settings: Settings
     volume_type: str
-    """Name of the one volume type."""
+    """Name of the default volume type."""
     powers: frozenset[str]
     """What the engine can do beyond what every one can (`exports`, `group_snapshots`, …)."""
     max_volume_gib: int
