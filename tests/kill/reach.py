@@ -6,6 +6,8 @@ lost, the request that is under way fails, and nothing that was acknowledged thr
 
 import asyncio
 import contextlib
+import os
+import signal
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -51,6 +53,6 @@ async def _through_tls(address: str) -> AsyncIterator[str]:
                 await asyncio.sleep(_LOOK_SECONDS)
             yield f"nbd+unix:///?socket={listens}"
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
+            with contextlib.suppress(ProcessLookupError):  # `process.kill` would take its end from asyncio
+                os.kill(process.pid, signal.SIGKILL)
             await process.wait()

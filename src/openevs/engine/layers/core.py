@@ -22,7 +22,7 @@ import msgspec
 import structlog
 
 from openevs.domain.ids import SnapshotId, VolumeId
-from openevs.engine.errors import Mismatch, OutcomeUnknown
+from openevs.engine.errors import Mismatch, OutcomeUnknown, Transient
 from openevs.engine.layers import graph, manifest
 from openevs.engine.layers.daemon import Daemon, RunFiles
 from openevs.engine.layers.exports import file_options, node_options
@@ -92,6 +92,8 @@ class Core:
     """Whether the pool's file system has O_DIRECT."""
     keep_orphans: bool = False
     """A needed layer cannot be read, so which layers it needs in turn is unknown."""
+    unsynced: int = 0
+    """How often something was written of which it is not known that it lasts; 0 again as soon as all of it does."""
     bell: asyncio.Event = field(default_factory=asyncio.Event)
     """Rung when there may be layers to merge or to remove."""
     _locks: WeakValueDictionary[VolumeId, asyncio.Lock] = field(default_factory=WeakValueDictionary)
@@ -187,14 +189,47 @@ class Core:
         await self._write(made, lambda: self.pool.replace_manifest(old, made), note)
 
     async def _write(self, made: Manifest, write: Callable[[], None], note: Callable[[], object]) -> None:
+        await self._see_written_synced()
         try:
             await asyncio.to_thread(write)
         except OSError as error:
             if not await asyncio.to_thread(self._is_written, made):
                 raise
             note()
+            self.unsynced += 1
             raise OutcomeUnknown(f"the manifest is written, but may not be on stable storage: {error}") from error
         note()
+
+    async def write_record(self, record: manifest.Record) -> OutcomeUnknown | None:
+        """Commit several manifests at once; what is returned is to be raised when they have been taken over. Raises
+        OSError: none is committed. What may be back after a power failure cannot be undone."""
+        await self._see_written_synced()
+        try:
+            await asyncio.to_thread(self.pool.write_record, record)
+        except OSError as error:
+            if not await asyncio.to_thread(self.pool.has_record, record.group):
+                raise
+            self.unsynced += 1
+            return OutcomeUnknown(f"a group's record is written, but may not be on stable storage: {error}")
+        return None
+
+    async def see_synced(self) -> None:
+        """See that all that was written lasts: until then nothing is built on it, nor told. Raises OutcomeUnknown."""
+        if (seen := self.unsynced) == 0:
+            return
+        try:
+            await asyncio.to_thread(self.pool.sync)
+        except OSError as error:
+            raise OutcomeUnknown(f"what the pool's disk was given may not be on stable storage: {error}") from error
+        if self.unsynced == seen:
+            self.unsynced = 0
+
+    async def _see_written_synced(self) -> None:
+        """The same before more is written: what takes effect together might else last in part."""
+        try:
+            await self.see_synced()
+        except OutcomeUnknown as error:
+            raise Transient(error.reason) from error
 
     def adopt(self, volume: Volume, made: Manifest) -> None:
         """Take over a manifest that is on storage: in its place, or in a record."""

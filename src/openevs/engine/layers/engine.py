@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from openevs.domain.ids import SnapshotId, VolumeId
-from openevs.engine.errors import Broken, Transient
+from openevs.engine.errors import Broken, OutcomeUnknown, Transient
 from openevs.engine.layers import checking, tool
 from openevs.engine.layers.core import Core
 from openevs.engine.layers.facts import snapshot_facts, volume_facts
@@ -254,13 +254,24 @@ class LayersEngine:
     async def _finish(self, call: Coroutine[Any, Any, T]) -> T:
         async def guarded() -> T:
             with translated():
-                return await call
+                try:
+                    await self._see_synced()
+                except OutcomeUnknown:
+                    call.close()
+                    raise
+                result = await call
+                await self._see_synced()
+                return result
 
         task = asyncio.create_task(guarded())
         self._calls.add(task)
         task.add_done_callback(self._calls.discard)
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
         return await asyncio.shield(task)
+
+    async def _see_synced(self) -> None:
+        if self._open is not None:
+            await self._open.core.see_synced()
 
 
 async def _qemu_version() -> str:

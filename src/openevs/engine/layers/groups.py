@@ -117,10 +117,13 @@ class Groups:
                 if daemon is not None:
                     await until_cut.enter_async_context(aimed(daemon, cuts))
                 async with flushing(probes):  # both wait for the disk
-                    await asyncio.to_thread(core.pool.write_record, Record(group, made))
+                    unknown = await core.write_record(Record(group, made))
                 for volume, manifest in zip(volumes, made, strict=True):
                     core.adopt(volume, manifest)
                     volume.spare, volume.unsure, volume.dirty = None, True, True
+            if unknown is not None:
+                self._place(group, volumes)
+                raise unknown
             if daemon is not None:
                 try:
                     cost = await cut(daemon, cuts, next((probe for probe in probes if probe), None))

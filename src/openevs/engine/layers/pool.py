@@ -147,19 +147,22 @@ class Pool:
         durable.sync_folder(self.groups)
 
     def write_record(self, record: Record) -> None:
-        """Commit several manifests at once. Raises OSError (then none is)."""
-        path = self.groups / f"{record.group}.json"
-        try:
-            durable.replace_file(path, manifests.encode(record))
-        except OSError:
-            path.unlink(missing_ok=True)
-            durable.sync_folder(self.groups)  # or it might be back after a power failure, and name layers that are gone
-            raise
+        """Commit several manifests at once. Raises OSError: `has_record` tells whether they are, all or none."""
+        durable.replace_file(self._record_path(record.group), manifests.encode(record))
+
+    def has_record(self, group: str) -> bool:
+        """Say whether the record is there; it may be gone after a power failure, and may not."""
+        return self._record_path(group).exists()
 
     def remove_record(self, group: str) -> None:
         """Forget a record whose manifests are in their places."""
-        (self.groups / f"{group}.json").unlink(missing_ok=True)
+        self._record_path(group).unlink(missing_ok=True)
         durable.sync_folder(self.groups)
+
+    def sync(self) -> None:
+        """Make last what was committed, and may not have been made to."""
+        for folder in (self.volumes, self.released, self.groups):
+            durable.sync_folder(folder)
 
     def write_manifest(self, manifest: Manifest) -> None:
         """Commit."""
@@ -257,6 +260,9 @@ class Pool:
         except OSError:
             return False
         return True
+
+    def _record_path(self, group: str) -> Path:
+        return self.groups / f"{group}.json"
 
     def _note_path(self, layer: LayerId) -> Path:
         return self.layers / f"{layer}.merged"
