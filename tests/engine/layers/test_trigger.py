@@ -33,10 +33,10 @@ def test_it_takes_effect_when_it_is_executed() -> None:
     async def test(bench: Bench) -> None:
         daemon = await daemon_of(bench)
         for name in ("first", "second"):  # the second by the same connection
-            async with daemon.holding("object-add", words(name)):
+            async with daemon.holding("object-add", words(name)) as order:
                 await asyncio.sleep(0.05)
                 assert name not in await objects(daemon)
-                assert await daemon.execute("object-add", words(name)) == {}
+                assert await order() == {}
             assert name in await objects(daemon)
 
     on_bench(test)
@@ -49,8 +49,8 @@ def test_what_is_dropped_is_never_carried_out() -> None:
             await asyncio.sleep(0.05)
         await asyncio.sleep(0.05)
         assert "never" not in await objects(daemon)
-        async with daemon.holding("object-add", words("later")):
-            await daemon.execute("object-add", words("later"))
+        async with daemon.holding("object-add", words("later")) as order:
+            await order()
         assert "later" in await objects(daemon)
 
     on_bench(test)
@@ -61,9 +61,9 @@ def test_two_at_once_are_both_carried_out() -> None:
         daemon = await daemon_of(bench)
 
         async def add(name: str) -> None:
-            async with daemon.holding("object-add", words(name)):
+            async with daemon.holding("object-add", words(name)) as order:
                 await asyncio.sleep(0.02)
-                await daemon.execute("object-add", words(name))
+                await order()
 
         await asyncio.gather(*(add(f"each-{number}") for number in range(5)))
         assert {f"each-{number}" for number in range(5)} <= await objects(daemon)
@@ -74,9 +74,9 @@ def test_two_at_once_are_both_carried_out() -> None:
 def test_a_refusal_says_why() -> None:
     async def test(bench: Bench) -> None:
         daemon = await daemon_of(bench)
-        async with daemon.holding("object-del", {"id": "nobody"}):
+        async with daemon.holding("object-del", {"id": "nobody"}) as order:
             with pytest.raises(EngineError, match="nobody"):
-                await daemon.execute("object-del", {"id": "nobody"})
+                await order()
 
     on_bench(test)
 
@@ -85,9 +85,9 @@ def test_a_daemon_that_dies_leaves_the_outcome_unknown() -> None:
     async def test(bench: Bench) -> None:
         daemon = await daemon_of(bench)
         assert daemon.pid is not None
-        async with daemon.holding("object-add", words("lost")):
+        async with daemon.holding("object-add", words("lost")) as order:
             os.kill(daemon.pid, signal.SIGSTOP)
-            adding = asyncio.create_task(daemon.execute("object-add", words("lost")))
+            adding = asyncio.create_task(order())
             await asyncio.sleep(0.05)
             os.kill(daemon.pid, signal.SIGKILL)
             with pytest.raises(OutcomeUnknown):
@@ -100,8 +100,8 @@ def test_without_the_second_monitor_it_is_an_ordinary_command() -> None:
     async def test(bench: Bench) -> None:
         daemon = await daemon_of(bench)
         daemon.files.trigger.unlink()
-        async with daemon.holding("object-add", words("plain")):
-            await daemon.execute("object-add", words("plain"))
+        async with daemon.holding("object-add", words("plain")) as order:
+            await order()
         assert "plain" in await objects(daemon)
 
     on_bench(test)

@@ -1,4 +1,9 @@
-"""The cut: one QMP command that puts next heads on top of the present ones, and what it costs a client.
+"""The cut: one QMP command that puts volumes' filters on next heads, and what it costs a client.
+
+A next head is open on top of the present one already, so all that the command does is to let go of one node and take
+another, with the volume held still. `blockdev-snapshot`, which is made for this, also puts the head on top then, and
+opens the frozen layer anew to be read only: that takes half as long again with a new volume, thrice as long with one of
+two hundred layers, and for all volumes of a daemon in turn. Here the frozen layer is made read-only later (`seals.py`).
 
 The cost is measured with requests of our own that run back to back while the command does. They see what a client sees:
 the daemon holds every request up while it switches heads. They touch no bytes: a read would go down the whole chain.
@@ -8,13 +13,14 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from openevs.engine.layers.daemon import Daemon
-from openevs.engine.layers.exports import node_name
+from openevs.engine.layers.daemon import Daemon, Order
+from openevs.engine.layers.exports import filter_options
 from openevs.engine.layers.graph import LayerId
+from openevs.engine.layers.manifest import Manifest
 from openevs.engine.nbd import NbdClient
 
 _FLUSH_SECONDS: Final = 1.0  # a flush that takes longer is not worth waiting for
@@ -22,14 +28,10 @@ _PROBE_SECONDS: Final = 5.0  # a client that is held up for longer has other tro
 
 
 class Cut(NamedTuple):
-    """Freeze `old` and let all further writes go to `new`."""
+    """Freeze the head that the volume has, and let all further writes go to `new`, which is open on top of it."""
 
-    old: LayerId
+    volume: Manifest
     new: LayerId
-
-    def words(self) -> dict[str, str]:
-        """QEMU's words for it."""
-        return {"node": node_name(self.old), "overlay": node_name(self.new)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +59,23 @@ async def flushing(probes: Sequence[NbdClient | None]) -> AsyncIterator[None]:
                     task.result()
 
 
-async def cut(daemon: Daemon, cuts: Sequence[Cut], probe: NbdClient | None) -> Cost:
-    """Make the cuts, all at one instant or none. Raises the daemon's errors."""
+@asynccontextmanager
+async def aimed(daemon: Daemon, cuts: Sequence[Cut]) -> AsyncIterator[Order]:
+    """Let the daemon read the command that the block is to give it by `cut`."""
+    options = [filter_options(each.volume, each.new) for each in cuts]
+    async with daemon.holding("blockdev-reopen", {"options": options}) as order:
+        yield order
+
+
+async def cut(order: Order, probe: NbdClient | None) -> Cost:
+    """Make the cuts that were aimed, all at one instant or none. Raises the daemon's errors."""
     stop = asyncio.Event()
     watching = asyncio.create_task(_longest_wait(probe, stop)) if probe else None
     if watching:
         await asyncio.sleep(0)  # the first request is on its way before the command is
     start = time.perf_counter()
     try:
-        await daemon.execute(*_command(cuts))
+        await order()
         cut_ms = (time.perf_counter() - start) * 1e3
     except BaseException:
         if watching:
@@ -73,17 +83,6 @@ async def cut(daemon: Daemon, cuts: Sequence[Cut], probe: NbdClient | None) -> C
         raise
     stop.set()
     return Cost(round(cut_ms, 3), await watching if watching else None)
-
-
-def aimed(daemon: Daemon, cuts: Sequence[Cut]) -> AbstractAsyncContextManager[None]:
-    """Let the daemon read the command that the block is to give it by `cut`."""
-    return daemon.holding(*_command(cuts))
-
-
-def _command(cuts: Sequence[Cut]) -> tuple[str, dict[str, Any]]:
-    if len(cuts) == 1:
-        return "blockdev-snapshot", cuts[0].words()
-    return "transaction", {"actions": [{"type": "blockdev-snapshot", "data": each.words()} for each in cuts]}
 
 
 async def _longest_wait(probe: NbdClient, stop: asyncio.Event) -> float | None:

@@ -11,7 +11,7 @@ import signal
 import socket
 import struct
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -35,6 +35,8 @@ _LAUNCH: Final = (
 _LOG_BYTES_MAX: Final = 1 << 20
 _PEER: Final = struct.Struct("3i")
 """What the system says of who listens: process, user, group."""
+Order = Callable[[], Coroutine[Any, Any, Any]]
+"""Has a command carried out that was sent ahead, and returns its answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,23 +162,21 @@ class Daemon:
 
     async def execute(self, command: str, arguments: Mapping[str, object] | None = None) -> Any:
         """Carry out one QMP command and return its answer. Raises OutcomeUnknown if none comes in time."""
-        if self._qmp is None or not self.connected:
-            raise Transient("the storage daemon is not connected")
-        with translated():
-            try:
-                async with asyncio.timeout(self._settings.qmp_timeout_seconds):
-                    if self._trigger.holds(command, arguments):
-                        return await self._trigger.pull()
-                    return await self._qmp.execute(command, arguments)
-            except TimeoutError:
-                raise OutcomeUnknown(f"{self._silent().reason} ({command})") from None
+        return await self._answer(command, lambda qmp: qmp.execute(command, arguments))
 
     @contextlib.asynccontextmanager
-    async def holding(self, command: str, arguments: Mapping[str, object]) -> AsyncIterator[None]:
-        """Let the daemon read a command that the block is to `execute`; if it does not, nothing is carried out."""
+    async def holding(self, command: str, arguments: Mapping[str, object]) -> AsyncIterator[Order]:
+        """Let the daemon read a command, and yield what has it carried out, as `execute` does; if the block does not
+        call it, nothing is carried out."""
         held = await self._trigger.hold(command, arguments) if self.connected else None
+
+        async def order() -> Any:
+            if held is not None and self._trigger.holds(held):
+                return await self._answer(command, lambda _: self._trigger.pull())
+            return await self.execute(command, arguments)
+
         try:
-            yield
+            yield order
         finally:
             if held is not None:
                 await self._trigger.drop(held)
@@ -214,6 +214,16 @@ class Daemon:
         if process is not None and self.pid != process:
             return True
         return not self.connected and await self.wait_gone()
+
+    async def _answer(self, command: str, ask: Callable[[QMPClient], Awaitable[Any]]) -> Any:
+        if self._qmp is None or not self.connected:
+            raise Transient("the storage daemon is not connected")
+        with translated():
+            try:
+                async with asyncio.timeout(self._settings.qmp_timeout_seconds):
+                    return await ask(self._qmp)
+            except TimeoutError:
+                raise OutcomeUnknown(f"{self._silent().reason} ({command})") from None
 
     async def _try_connect(self) -> bool:
         if not self.alive():

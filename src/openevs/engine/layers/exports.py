@@ -29,7 +29,7 @@ _PSK_BYTES: Final = 32
 
 def node_name(layer: LayerId) -> str:
     """Return the layer's name within a daemon: 48 of its random bits, for QEMU takes its time with each character."""
-    return "l" + urlsafe_b64encode(bytes.fromhex(layer.replace("-", "")[:12])).decode()
+    return "l" + _short(bytes.fromhex(layer.replace("-", "")[:12]))
 
 
 def file_name(node: str) -> str:
@@ -49,11 +49,15 @@ def filter_name(volume_id: VolumeId) -> str:
 
 def limits_id(volume_id: VolumeId) -> str:
     """Return the name of the object that holds the volume's limits."""
-    return f"limits-{_mark(volume_id)}"
+    return f"g{_mark(volume_id)}"
 
 
 def _mark(volume_id: VolumeId) -> str:
-    return hashlib.sha256(volume_id.encode()).hexdigest()[:20]
+    return _short(hashlib.sha256(volume_id.encode()).digest()[:6])
+
+
+def _short(bits: bytes) -> str:
+    return urlsafe_b64encode(bits).decode()
 
 
 def qemu_limits(limits: Limits) -> dict[str, int]:
@@ -96,6 +100,17 @@ def node_options(
         "backing": node_name(backing) if backing else None,
         "file": file_name(node_name(layer)),
     }
+
+
+def filter_options(manifest: Manifest, head: LayerId) -> dict[str, Any]:
+    """Return the options that open the volume's filter on this head, or put it on this head instead of another."""
+    options = {
+        "driver": "throttle", "node-name": filter_name(manifest.volume_id), "file": node_name(head),
+        "discard": "unmap",  # else it drops what clients discard
+        "throttle-group": limits_id(manifest.volume_id),
+    }  # fmt: skip
+    read_only = manifest.export is not None and manifest.export.read_only
+    return options | ({"read-only": True} if read_only else {})
 
 
 def server_words(export: Export, files: RunFiles) -> list[str]:

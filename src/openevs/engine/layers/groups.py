@@ -108,14 +108,14 @@ class Groups:
     async def _freeze(
         self, specs: Sequence[SnapshotSpec], volumes: Sequence[Volume], group: str, daemon: Daemon | None
     ) -> None:
-        core, was, cost = self._core, [volume.manifest for volume in volumes], None
+        core, was, cost, order = self._core, [volume.manifest for volume in volumes], None, None
         probes = [await self._heads.probe(volume) for volume in volumes if volume.manifest.export is not None]
         async with AsyncExitStack() as until_cut:
             async with core.graph.shared(), self._next_heads(volumes, daemon) as heads:
                 made = _next_manifests(specs, was, heads, group, cut_pending=daemon is not None)
-                cuts = [Cut(old.head, new.head) for old, new in zip(was, made, strict=True) if old.export is not None]
                 if daemon is not None:
-                    await until_cut.enter_async_context(aimed(daemon, cuts))
+                    cuts = [Cut(old, new.head) for old, new in zip(was, made, strict=True) if old.export is not None]
+                    order = await until_cut.enter_async_context(aimed(daemon, cuts))
                 async with flushing(probes):  # both wait for the disk
                     unknown = await core.write_record(Record(group, made))
                 for volume, manifest in zip(volumes, made, strict=True):
@@ -124,16 +124,16 @@ class Groups:
             if unknown is not None:
                 self._place(group, volumes)
                 raise unknown
-            if daemon is not None:
+            if daemon is not None and order is not None:
                 try:
-                    cost = await cut(daemon, cuts, next((probe for probe in probes if probe), None))
+                    cost = await cut(order, next((probe for probe in probes if probe), None))
                 except OutcomeUnknown:
                     raise
                 except EngineError as error:
                     await self._take_back(volumes, was, daemon, group, error)
                     raise
-                for volume in volumes:
-                    self._note(volume, group, cost)
+                for volume, old in zip(volumes, was, strict=True):
+                    self._note(volume, old, group, cost)
         self._place(group, volumes)
         core.bell.set()
         _log.info("group_cut", volumes=len(volumes), cut_ms=cost and cost.cut_ms, stall_ms=cost and cost.stall_ms)
@@ -162,10 +162,12 @@ class Groups:
                         await asyncio.to_thread(core.pool.remove_layer, head)
             raise
 
-    def _note(self, volume: Volume, group: str, cost: Cost) -> None:
+    def _note(self, volume: Volume, was: Manifest, group: str, cost: Cost) -> None:
         """Note what the cut took. The stall is that of one client: the daemon holds all of them up alike."""
         served = volume.manifest.export is not None
         cut_ms, stall_ms = (cost.cut_ms, cost.stall_ms) if served else (None, None)
+        if served:
+            self._core.host_of(volume).unsealed.add(was.head)
         volume.manifest = replace(
             volume.manifest,
             snapshots={

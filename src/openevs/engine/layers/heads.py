@@ -1,12 +1,11 @@
 """Heads of served volumes: the next one kept ready, put on top of the present one, and missing ones made up for.
 
 The manifest is written before the daemon is told, so the daemon may be behind: its active layer is then below the
-manifest's head, with empty layers between, and the missing cuts are made. Those of a group are made by one command.
+manifest's head, with empty layers between, and the cut is made up for. Those of a group are made by one command.
 """
 
 import asyncio
 import contextlib
-import itertools
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -42,13 +41,13 @@ class Heads:
         """When a group's cut was made up for."""
 
     async def next_head(self, volume: Volume, daemon: Daemon, size_bytes: int) -> LayerId:
-        """Return an empty layer on top of the volume's head, open in the daemon and in no chain; made unless there."""
+        """Return an empty layer on top of the volume's head, open in the daemon, with no client; made unless there."""
         if volume.spare is None:
             layer, head = new_layer_id(), volume.manifest.head
             await asyncio.to_thread(self._core.pool.create_layer, layer, size_bytes, head)
             volume.spare = layer  # before it is open, or whoever closes what nobody wants may close it
             try:
-                await self._inside.add_node(daemon, layer, writable=True)
+                await self._inside.add_node(daemon, layer, writable=True, backing=head)
             except BaseException:
                 await self.drop_spare_file(volume)
                 raise
@@ -74,8 +73,8 @@ class Heads:
         If the daemon refuses, all is as before; if its answer is unknown, the cut is made when it is next reached."""
         was = volume.manifest
         new, old = await self.next_head(volume, daemon, change(was).size_bytes), was.head
-        probe, cuts = await self.probe(volume), [Cut(old, new)]
-        async with aimed(daemon, cuts):
+        probe = await self.probe(volume)
+        async with aimed(daemon, [Cut(was, new)]) as order:
             async with self._core.graph.shared():
                 self._core.parents[new] = old
                 made = change(volume.manifest)
@@ -88,13 +87,14 @@ class Heads:
                     else:
                         del self._core.parents[new]
             try:
-                cost = await cut(daemon, cuts, probe)
+                cost = await cut(order, probe)
             except OutcomeUnknown:
                 raise
             except EngineError as error:
                 await self._take_back(volume, daemon, was, new, error)
                 raise
         volume.unsure = False
+        self._core.host_of(volume).unsealed.add(old)
         return cost
 
     async def _take_back(self, volume: Volume, daemon: Daemon, was: Manifest, new: LayerId, error: EngineError) -> None:
@@ -118,22 +118,24 @@ class Heads:
         cuts: list[Cut] = []
         for each in self._core.guests(host):
             if each is volume or groups & each.manifest.pending_groups():
-                cuts += await self._missing(each, host.daemon)
+                missing = await self._missing(each, host.daemon)
+                await self._inside.open_heads(host.daemon, missing)
+                cuts += [Cut(each.manifest, head) for head in missing[-1:]]
         if cuts:
-            await self._inside.open_if_closed(host.daemon, [each.new for each in cuts])
-            await cut(host.daemon, cuts, None)
+            async with aimed(host.daemon, cuts) as order:
+                await cut(order, None)
             self._cut_at |= dict.fromkeys(groups, datetime.now(UTC))
         made_up = [self._cut_at[group] for group in groups if group in self._cut_at]
         return max(made_up) if made_up else datetime.now(UTC) if cuts else None
 
-    async def _missing(self, volume: Volume, daemon: Daemon) -> list[Cut]:
+    async def _missing(self, volume: Volume, daemon: Daemon) -> list[LayerId]:
+        """Return the layers, from the lowest up, that are to be above what the volume's clients write to."""
         chain = self._core.chain(volume.manifest.head)
         names = [node_name(layer) for layer in chain]
         active = await self._inside.active(volume, daemon)
         if active not in names:  # not open: it will be opened with its head
             return []
-        behind = chain[: names.index(active) + 1][::-1]
-        return [Cut(old, new) for old, new in itertools.pairwise(behind)]
+        return list(chain[: names.index(active)][::-1])
 
     def cut_is_made(self, volume: Volume, at: datetime | None = None) -> None:
         """Note that no cut is pending any more; `at` is when, if it is known to be later than was written."""

@@ -19,6 +19,7 @@ from openevs.engine.layers.exports import (
     export_options,
     file_name,
     filter_name,
+    filter_options,
     limits_id,
     node_name,
     qemu_limits,
@@ -65,7 +66,7 @@ class Inside:
         if limits["id"] not in await self._objects(daemon):
             await daemon.execute("object-add", limits)
         await self.limit(volume, daemon, made.export.limits if made.export else Limits())
-        await self._filter(volume, daemon)
+        await daemon.execute("blockdev-add", filter_options(made, made.head))
         await daemon.execute("block-export-add", export_options(made))
 
     async def close(self, volume: Volume, host: Host) -> None:
@@ -97,9 +98,10 @@ class Inside:
 
     async def export_anew(self, volume: Volume, daemon: Daemon) -> None:
         """Bring the volume back into sight, with the size it has: a filter knows only that of when it was made."""
-        await daemon.execute("blockdev-del", {"node-name": filter_name(volume.manifest.volume_id)})
-        await self._filter(volume, daemon)
-        await daemon.execute("block-export-add", export_options(volume.manifest))
+        made = volume.manifest
+        await daemon.execute("blockdev-del", {"node-name": filter_name(made.volume_id)})
+        await daemon.execute("blockdev-add", filter_options(made, made.head))
+        await daemon.execute("block-export-add", export_options(made))
         volume.unsure = False
 
     async def limit(self, volume: Volume, daemon: Daemon, limits: Limits) -> None:
@@ -124,24 +126,29 @@ class Inside:
         await daemon.execute("blockdev-del", {"node-name": node})
         await self._drop(daemon, file_name(node))
 
-    async def open_if_closed(self, daemon: Daemon, layers: Iterable[LayerId]) -> None:
-        """Open those of the layers that are not, each in no chain."""
+    async def open_heads(self, daemon: Daemon, layers: Iterable[LayerId]) -> None:
+        """Open those of the layers that are not, each on its parent, which is open."""
         there = await self._nodes(daemon)
         for layer in layers:
             if node_name(layer) not in there:
-                await self.add_node(daemon, layer, writable=True)
+                await self.add_node(daemon, layer, writable=True, backing=self._core.parents[layer])
 
     async def trim(self, host: Host, leaving: Volume | None = None) -> None:
-        """Close the layers that are in no chain: what an earlier process had prepared or merged, or what is left."""
+        """Close the layers that are in no chain: what an earlier process had prepared or merged, or what is left; and
+        note which of the others were frozen and are not sealed."""
         wanted: set[str] = set()
+        frozen: dict[str, LayerId] = {}
         for volume in self._core.guests(host):
             if volume is leaving:
                 continue
             with contextlib.suppress(MissingLayerError):
-                wanted |= {node_name(layer) for layer in self._core.chain(volume.manifest.head)}
+                chain = self._core.chain(volume.manifest.head)
+                wanted |= {node_name(layer) for layer in chain}
+                frozen |= {node_name(layer): layer for layer in chain[1:]}
             if volume.spare:
                 wanted.add(node_name(volume.spare))
         there = await self._nodes(host.daemon)
+        host.unsealed = {frozen[name] for name, writable in there.items() if writable and name in frozen}
         left = [name for name in there if name.startswith("l") and name not in wanted]
         while left:
             before = len(left)
@@ -154,15 +161,6 @@ class Inside:
         for name in there:  # of a layer that was not opened, or was closed, to the end
             if name.startswith("f") and "l" + name[1:] not in there:
                 await self._drop(host.daemon, name)
-
-    async def _filter(self, volume: Volume, daemon: Daemon) -> None:
-        made = volume.manifest
-        await daemon.execute("blockdev-add", {
-            "driver": "throttle", "node-name": filter_name(made.volume_id), "file": node_name(made.head),
-            "discard": "unmap",  # else it drops what clients discard
-            "throttle-group": limits_id(made.volume_id),
-            "read-only": made.export is not None and made.export.read_only,
-        })  # fmt: skip
 
     async def _wait_unexported(self, volume: Volume, daemon: Daemon) -> None:
         """An export is gone when its last request is."""
@@ -177,8 +175,10 @@ class Inside:
         with contextlib.suppress(Transient):  # it is not there
             await daemon.execute("blockdev-del", {"node-name": file})
 
-    async def _nodes(self, daemon: Daemon) -> list[str]:
-        return [str(node["node-name"]) for node in await daemon.execute("query-named-block-nodes", {"flat": True})]
+    async def _nodes(self, daemon: Daemon) -> dict[str, bool]:
+        """Return the names of what is open, in the order of opening, and whether each may be written."""
+        found = await daemon.execute("query-named-block-nodes", {"flat": True})
+        return {str(node["node-name"]): not node["ro"] for node in found}
 
     async def _objects(self, daemon: Daemon) -> set[str]:
         there = {str(item["name"]) for item in await daemon.execute("qom-list", {"path": "/"})}

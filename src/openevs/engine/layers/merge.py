@@ -183,6 +183,7 @@ class Merger:
                 await self.serving.heads.push(volume, daemon)
                 self.serving.tidy(volume)
                 return False
+            await self.serving.seal(volume)
             job_id = job_of(merge.upper, volume.manifest.volume_id)
             await self._begin_job(merge, daemon, filter_name(volume.manifest.volume_id), job_id)
             copy = self._begin(merge, self._wait_and_lock(volume, daemon, job_id))

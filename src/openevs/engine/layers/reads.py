@@ -28,6 +28,7 @@ from openevs.engine.layers.daemon import Daemon, RunFiles
 from openevs.engine.layers.exports import node_name, unix_server
 from openevs.engine.layers.faults import translated
 from openevs.engine.layers.graph import LayerId
+from openevs.engine.layers.seals import seal_for
 from openevs.engine.layers.serving import Serving
 from openevs.engine.nbd import NbdClient
 
@@ -173,6 +174,8 @@ class Readers:
         key = run_key(self._core.pool.pool_id, f"r{secrets.token_hex(6)}")
         daemon = Daemon(RunFiles(self._core.run_folder, key), self._core.settings)
         words = self._core.chain_words(chain, writable=writable, locks=writable)
+        if writable:
+            await seal_for(self._core, chain)
         export = {
             "type": "nbd", "id": "e", "node-name": node_name(chain[0]), "name": _EXPORT,
             "writable": writable, "allocation-depth": True,

@@ -23,6 +23,7 @@ from openevs.engine.layers.graph import LayerId
 from openevs.engine.layers.heads import Heads
 from openevs.engine.layers.host import Host
 from openevs.engine.layers.inside import Inside
+from openevs.engine.layers.seals import seal, seal_for
 
 _log = structlog.get_logger()
 _JOB_POLL_SECONDS: Final = 0.002
@@ -144,7 +145,7 @@ class Serving:
         self.tidy(volume)
 
     def tidy(self, volume: Volume) -> None:
-        """See in the background that facts are written, and that the next head and the probe are ready."""
+        """See in the background that facts are written, what was frozen is read-only, and next head and probe ready."""
         if volume.tidier is None or volume.tidier.done():
             volume.tidier = asyncio.create_task(self._tidy(volume))
 
@@ -153,6 +154,12 @@ class Serving:
         if volume.dirty:
             async with self._core.graph.shared():
                 await self._core.commit(volume)
+
+    async def seal(self, volume: Volume) -> None:
+        """Make what was frozen in the volume's daemon read-only."""
+        host = self._core.host_of(volume)
+        async with host.lock:
+            await seal(self._core, host)
 
     async def wait_job(self, daemon: Daemon, job_id: str, *states: str) -> dict[str, Any]:
         """Return the job once it is in one of these states. Raises Transient if it is gone."""
@@ -176,17 +183,17 @@ class Serving:
             if daemon.connected and not daemon.alive():
                 await daemon.disconnect()
             if not daemon.alive():
-                await self._spawn(volume, daemon)
+                await self._spawn(volume, host)
             elif not daemon.connected:
                 try:
                     await daemon.connect()
                 except Transient:  # it may be on its way out
                     if not await daemon.wait_gone():
                         raise
-                    await self._spawn(volume, daemon)
+                    await self._spawn(volume, host)
 
-    async def _spawn(self, volume: Volume, daemon: Daemon) -> None:
-        start, export = time.perf_counter(), volume.manifest.export
+    async def _spawn(self, volume: Volume, host: Host) -> None:
+        daemon, start, export = host.daemon, time.perf_counter(), volume.manifest.export
         if export is None:
             raise Broken(f"volume {volume.manifest.volume_id} is not to be served")
         with translated():
@@ -197,6 +204,7 @@ class Serving:
                 if export.port is not None and says_taken(error):
                     raise PortTaken(str(export.host), export.port, volume.manifest.volume_id) from error
                 raise
+            host.unsealed.clear()
             if daemon.pid is not None:
                 slices.ask(daemon.pid)
             if export.transport == "unix":
@@ -249,6 +257,7 @@ class Serving:
                 chain = self._core.chain(volume.manifest.head)
                 with self._core.reserving(chain):
                     volume.shut = False
+                    await seal_for(self._core, chain, opener=host)
                     async with host.lock:
                         await self.inside.open(volume, host, chain)
             await self.heads.drop_spare_file(volume)
@@ -284,6 +293,7 @@ class Serving:
                         await self.ensure_running(volume)
                     await self.write_facts(volume)
                     if not volume.unsure and self._is_open(volume, daemon):
+                        await self.seal(volume)
                         if self._settings.spare and not export.read_only:
                             await self.heads.next_head(volume, daemon, volume.manifest.size_bytes)
                         if volume.outgrown:

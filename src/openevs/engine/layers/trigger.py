@@ -30,8 +30,8 @@ class Trigger:
         """What was sent ahead, until its answer is there."""
 
     async def hold(self, command: str, arguments: object) -> bytes | None:
-        """Send all of the command but its last byte, and return it as `drop` wants it; None if that was not done: the
-        daemon cannot be reached, or another command is held."""
+        """Send all of the command but its last byte, and return it as `holds` and `drop` want it; None if that was not
+        done: the daemon cannot be reached, or another command is held."""
         if self._command is not None:
             return None
         text = self._command = _text(command, arguments)
@@ -47,9 +47,9 @@ class Trigger:
         writer.write(text[:-1])
         return text
 
-    def holds(self, command: str, arguments: object) -> bool:
-        """Say whether this is the command that is held."""
-        return self._command is not None and self._command == _text(command, arguments)
+    def holds(self, text: bytes) -> bool:
+        """Say whether this is the command that is held, as `hold` has returned it."""
+        return self._command is text
 
     async def pull(self) -> Any:
         """Let the held command be carried out and return its answer. Raises EngineError; ExecInterruptedError if the
