@@ -111,13 +111,12 @@ class Groups:
         core, was, cost, order = self._core, [volume.manifest for volume in volumes], None, None
         probes = [await self._heads.probe(volume) for volume in volumes if volume.manifest.export is not None]
         async with AsyncExitStack() as until_cut:
-            async with core.graph.shared(), self._next_heads(volumes, daemon) as heads:
+            async with flushing(probes), core.graph.shared(), self._next_heads(volumes, daemon) as heads:
                 made = _next_manifests(specs, was, heads, group, cut_pending=daemon is not None)
                 if daemon is not None:
                     cuts = [Cut(old, new.head) for old, new in zip(was, made, strict=True) if old.export is not None]
                     order = await until_cut.enter_async_context(aimed(daemon, cuts))
-                async with flushing(probes):  # both wait for the disk
-                    unknown = await core.write_record(Record(group, made))
+                unknown = await core.write_record(Record(group, made))
                 for volume, manifest in zip(volumes, made, strict=True):
                     core.adopt(volume, manifest)
                     volume.spare, volume.unsure, volume.dirty = None, True, True

@@ -75,12 +75,11 @@ class Heads:
         new, old = await self.next_head(volume, daemon, change(was).size_bytes), was.head
         probe = await self.probe(volume)
         async with aimed(daemon, [Cut(was, new)]) as order:
-            async with self._core.graph.shared():
+            async with flushing([probe]), self._core.graph.shared():  # the volume and the manifest at the same time
                 self._core.parents[new] = old
                 made = change(volume.manifest)
                 try:
-                    async with flushing([probe]):  # both wait for the disk
-                        await self._core.commit(volume, head=new, snapshots=made.snapshots, size_bytes=made.size_bytes)
+                    await self._core.commit(volume, head=new, snapshots=made.snapshots, size_bytes=made.size_bytes)
                 finally:
                     if volume.manifest.head == new:
                         volume.spare, volume.unsure = None, True
