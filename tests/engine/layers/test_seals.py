@@ -2,7 +2,10 @@
 
 import asyncio
 
+import pytest
+
 from openevs.domain.ids import VolumeId
+from openevs.engine.layers import serving
 from openevs.engine.layers.exports import node_name
 from openevs.engine.port import ExportSpec
 from tests.engine.layers.bench import BLOCK, Bench, on_bench, until
@@ -42,7 +45,9 @@ def test_what_was_frozen_is_read_only_soon_after() -> None:
     on_bench(test)
 
 
-def test_a_volume_made_from_it_at_once_can_be_opened_at_once() -> None:
+def test_a_volume_made_from_it_at_once_can_be_opened_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "_TIDY_SECONDS", 30.0)  # so that it is not sealed by the way
+
     async def test(bench: Bench) -> None:
         volume_id = await bench.volume()
         async with bench.served(volume_id) as client:
@@ -58,7 +63,9 @@ def test_a_volume_made_from_it_at_once_can_be_opened_at_once() -> None:
     on_bench(test)
 
 
-def test_a_detached_volume_made_from_it_can_be_written_at_once() -> None:
+def test_a_detached_volume_made_from_it_can_be_written_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "_TIDY_SECONDS", 30.0)  # so that it is not sealed by the way
+
     async def test(bench: Bench) -> None:
         volume_id = await bench.volume()
         async with bench.served(volume_id) as client:
