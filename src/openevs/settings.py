@@ -8,7 +8,8 @@ The texts there are the ones in docs/configuration.md; a test fails when one is 
 import difflib
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -142,28 +143,29 @@ def _read_environment(environ: Mapping[str, str], given: dict[str, dict[str, Any
             continue
         section, _, name = variable.removeprefix("OPENEVS_").lower().partition("_")
         if section not in SECTIONS:
-            known = [
-                f"OPENEVS_{s}_{f.name}".upper()
-                for s, struct in SECTIONS.items()
-                for f in msgspec.structs.fields(struct)
-            ]
+            known = [_variable(s, f.name) for s, struct in SECTIONS.items() for f in msgspec.structs.fields(struct)]
             raise SettingsError(
                 f"There is no setting for the environment variable {variable}.{_nearest(variable, known)}"
             )
-        _check_name(section, name, f"environment variable {variable}")
+        _check_name(section, name, f"environment variable {variable}", _variable)
         given[section][name] = value
         origins[section, name] = f"environment variable {variable}"
 
 
-def _check_name(section: str, name: str, where: str) -> None:
+def _variable(section: str, name: str) -> str:
+    return f"OPENEVS_{section}_{name}".upper()
+
+
+def _check_name(section: str, name: str, where: str, written: Callable[[str, str], str] = "{}.{}".format) -> None:
     names = [field.name for field in msgspec.structs.fields(SECTIONS[section])]
     if name not in names:
-        raise SettingsError(f"{where}: there is no setting {section}.{name}.{_nearest(name, names, section + '.')}")
+        nearest = _nearest(name, names, partial(written, section))
+        raise SettingsError(f"{where}: there is no setting {section}.{name}.{nearest}")
 
 
-def _nearest(word: str, known: Any, prefix: str = "") -> str:
+def _nearest(word: str, known: Iterable[str], written: Callable[[str], str] = str) -> str:
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f" Did you mean {prefix}{close[0]}?" if close else ""
+    return f" Did you mean {written(close[0])}?" if close else ""
 
 
 def _convert(section: str, values: dict[str, Any]) -> Any:

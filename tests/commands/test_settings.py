@@ -43,7 +43,8 @@ def test_unusable_file_names_the_setting(tmp_path: Path, text: str, said: str) -
 @pytest.mark.parametrize(
     ("variable", "said"),
     [
-        ("OPENEVS_SERVER_PROT", "Did you mean server.port?"),
+        ("OPENEVS_SERVER_PROT", "Did you mean OPENEVS_SERVER_PORT?"),
+        ("OPENEVS_SERVER__PORT", "Did you mean OPENEVS_SERVER_PORT?"),
         ("OPENEVS_SEVER_PORT", "Did you mean OPENEVS_SERVER_PORT?"),
     ],
 )

@@ -279,4 +279,4 @@ async def _qemu_version() -> str:
         words = (await tool.run_tool("qemu-img", "--version")).split()
     except FileNotFoundError:
         raise Broken("qemu-img is not installed: install the packages qemu-utils and qemu-system-common") from None
-    return words[2] if len(words) > 2 else "unknown"
+    return f"QEMU {words[2]}" if len(words) > 2 else "QEMU"
