@@ -104,3 +104,17 @@ def test_filters_that_are_not_there(tmp_path: Path) -> None:
         assert (await client.get(f"/v3/{{p}}/snapshots?group_snapshot_id={GONE}"))["snapshots"] == []
 
     at_work(tmp_path, work)
+
+
+def test_a_refused_sort_key_is_not_among_those_that_the_refusal_names(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client) -> None:
+        for version, first in (("3.29", "id"), ("3.30", "name")):
+            client.version = version
+            reply = await client.call("GET", "/v3/{p}/snapshots?sort=nonsense")
+            assert reply.status_code == 400
+            named = reply.json()["badRequest"]["message"].partition(" none of ")[2].rstrip(".").split(", ")
+            assert {"id", first} <= set(named)
+            for key in named:
+                assert (await client.call("GET", f"/v3/{{p}}/snapshots?sort={key}")).status_code == 200, key
+
+    at_work(tmp_path, work)

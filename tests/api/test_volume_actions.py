@@ -104,7 +104,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("os-update_readonly_flag", {"readonly": None}, "Invalid input for readonly:"),
     ("revert", {}, "Invalid input for snapshot_id:"),
     ("os-nothing", {}, "no such action: 'os-nothing'"),
-    ("os-reimage", {"image_id": GONE}, "no such action: 'os-reimage'"),  # before 3.68
+    ("os-reimage", {"image_id": GONE}, "no such action: 'os-reimage' before microversion 3.68"),
     (
         "os-volume_upload_image",
         {"image_name": "x"},

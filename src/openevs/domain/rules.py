@@ -59,7 +59,7 @@ def check_metadata(metadata: Mapping[str, object], *, slash: bool = True) -> dic
                 "metadata", f"the key {key[:64]!r} must be 1 to 255 letters, digits, spaces or any of - _ : ."
             )
         if not isinstance(value, str):
-            raise InvalidInput(f"metadata[{key!r}]", f"the value must be a string, not {type(value).__name__}.")
+            raise InvalidInput(f"metadata[{key!r}]", "the value must be a string.")
         size = byte_length(f"metadata[{key!r}]", value)
         if size > NAME_MAX_BYTES:
             raise InvalidInput(
@@ -83,7 +83,7 @@ def check_image_metadata(metadata: Mapping[str, object]) -> dict[str, str]:
                 "metadata", f"the key {key[:64]!r} must be 1 to 255 letters, digits, spaces or any of - _ : . /"
             )
         if not isinstance(value, str):
-            raise InvalidInput(f"metadata[{key!r}]", f"the value must be a string, not {type(value).__name__}.")
+            raise InvalidInput(f"metadata[{key!r}]", "the value must be a string.")
         size = byte_length(f"metadata[{key!r}]", value)
         if size > IMAGE_VALUE_MAX_BYTES:
             raise InvalidInput(f"metadata[{key!r}]", f"it has {size} bytes, but may have {IMAGE_VALUE_MAX_BYTES}.")

@@ -282,7 +282,9 @@ def _accept_deletion(
     check_ungrouped(volume)
     own = snapshots.snapshots_of(tx, volume_id)
     if own and not cascade:
-        raise InUse("volume", f"volume {volume_id} has {len(own)} snapshots; delete them first, or ask for cascade.")
+        raise InUse(
+            "volume", f"volume {volume_id} still has snapshots ({len(own)}); delete them first, or ask for cascade."
+        )
     if not caller.is_admin and any(snapshot.project_id != volume.project_id for snapshot in own):
         # It was transferred without its snapshots, which are not its new owner's to delete.
         raise InUse("volume", f"volume {volume_id} has snapshots that belong to another project, and cannot go first.")

@@ -28,7 +28,8 @@ async def run_action(call: Call, actions: Mapping[str, Action]) -> Reply:
     name, content = next(iter(document.items()))
     action = actions.get(name)
     if action is None or not call.at_least(action.since):
-        raise InvalidInput("body", f"there is no such action: {name[:64]!r}: {str(content)[:64]!r}.", "EVS.1070")
+        later = "" if action is None else f" before microversion 3.{action.since}"
+        raise InvalidInput("body", f"there is no such action: {name[:64]!r}{later}.", "EVS.1070")
     if not allowed(call.caller, action.policy):
         raise Forbidden(name)
     return await action.run(call, content)

@@ -213,17 +213,17 @@ def _sort(call: Call, listing: Listing) -> tuple[tuple[str, Direction], ...]:
         keys.append((call.query.get("sort_key", "created_at"), call.query.get("sort_dir", "desc")))
     else:
         return (("created_at", "desc"),)
+    since = listing.sort_since if call.strict else {}
+    known = sorted(key for key in listing.sort_keys if call.at_least(since.get(key, 0)))
     wanted: list[tuple[str, Direction]] = []
     for key, direction in keys:
-        if key not in listing.sort_keys or (call.strict and not call.at_least(listing.sort_since.get(key, 0))):
-            raise InvalidInput(
-                "sort_key", f"{key[:64]!r} is none of {', '.join(sorted(listing.sort_keys))}.", "EVS.1039"
-            )
+        if key not in known:
+            raise InvalidInput("sort_key", f"{key[:64]!r} is none of {', '.join(known)}.", "EVS.1039")
         if direction not in ("asc", "desc"):
             raise InvalidInput("sort_dir", f"{direction[:32]!r} is neither asc nor desc.", "EVS.1040")
         column = listing.sort_keys[key]
         # A column once more changes nothing of the order.
-        if column not in (known for known, _ in wanted):
+        if column not in (sorted_by for sorted_by, _ in wanted):
             wanted.append((column, "asc" if direction == "asc" else "desc"))
     return tuple(wanted)
 
