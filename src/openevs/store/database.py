@@ -17,7 +17,8 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 
-from openevs.store.dialect import open_sqlite
+from openevs.domain.errors import Unavailable
+from openevs.store.dialect import is_out_of_space, open_sqlite
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -25,6 +26,7 @@ Observe = Callable[[tuple[str, str], float], None]
 """Called after each transaction: name and `read` or `write`; seconds."""
 
 READERS: Final = 4
+_NO_SPACE: Final = "No space is left for the database, so nothing can be changed. Free some, then try again."
 
 
 def _ignore(labels: tuple[str, str], seconds: float) -> None:
@@ -53,7 +55,8 @@ class Database:
         self._readers = ThreadPoolExecutor(READERS, "db-read")
 
     async def write(self, fn: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run `fn` in one write transaction; it is durable when this returns."""
+        """Run `fn` in one write transaction; it is durable when this returns. Raises Unavailable if there is no space for
+        it."""
         loop = asyncio.get_running_loop()
         # Once begun, a transaction is not abandoned by a caller that goes away: it commits or rolls back as a whole.
         return await asyncio.shield(loop.run_in_executor(self._writer, self._run, "write", fn, args, kwargs))
@@ -85,9 +88,11 @@ class Database:
         try:
             result = fn(tx, *args, **kwargs)
             tx.driver.execute("COMMIT")
-        except BaseException:
+        except BaseException as error:
             if tx.driver.in_transaction:
                 tx.driver.execute("ROLLBACK")
+            if is_out_of_space(error):
+                raise Unavailable(_NO_SPACE) from error
             raise
         finally:
             tx.rollback()  # SQLAlchemy's own idea of a transaction; the database's has ended above

@@ -1,5 +1,6 @@
 """All that databases disagree on, in one place."""
 
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -39,3 +40,9 @@ def open_sqlite(url: str) -> sa.Engine:
         cursor.close()
 
     return engine
+
+
+def is_out_of_space(error: BaseException) -> bool:
+    """Tell whether a statement failed because the database's file system is full."""
+    cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+    return isinstance(cause, sqlite3.Error) and getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
