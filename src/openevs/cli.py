@@ -210,6 +210,9 @@ def doctor(
         click.echo(f"Made rows for {made.volumes} volumes and {made.snapshots} snapshots{where}.")
         if made.backups:
             click.echo(f"Made rows for {made.backups} backups.")
+        if made.projects and settings.identity.kind == "embedded":
+            folder = settings.data_folder
+            click.echo(f"To use them, source {folder / 'openrc'} and set OS_PROJECT_NAME={made.projects[0]}.")
         if report.unmanaged:
             click.echo(f"Not managed, and left so; manage what you want: {', '.join(report.unmanaged)}.")
     click.echo(f"The pool has {report.volumes} volumes and {report.snapshots} snapshots.")

@@ -243,6 +243,7 @@ def test_backups_of_a_lost_database_are_found_and_what_was_not_managed_stays_so(
     assert said.splitlines() == [
         f"Made rows for 1 volumes and 0 snapshots in recovered-{project[:12]}.",
         "Made rows for 2 backups.",
+        f"To use them, source {folder / 'openrc'} and set OS_PROJECT_NAME=recovered-{project[:12]}.",
         f"Not managed, and left so; manage what you want: volume-{released}.",
         "The pool has 1 volumes and 1 snapshots.",
         "All is well.",
