@@ -55,8 +55,7 @@ class Database:
         self._readers = ThreadPoolExecutor(READERS, "db-read")
 
     async def write(self, fn: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run `fn` in one write transaction; it is durable when this returns. Raises Unavailable if there is no space for
-        it."""
+        """Run `fn` in one write transaction; it is durable when this returns. Raises Unavailable if it has no space."""
         loop = asyncio.get_running_loop()
         # Once begun, a transaction is not abandoned by a caller that goes away: it commits or rolls back as a whole.
         return await asyncio.shield(loop.run_in_executor(self._writer, self._run, "write", fn, args, kwargs))
