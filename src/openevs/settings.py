@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 
@@ -176,5 +176,14 @@ def _convert(section: str, values: dict[str, Any]) -> Any:
             converted[name] = msgspec.convert(value, fields[name], strict=not isinstance(value, str))
         except msgspec.ValidationError as error:
             given = "what is given" if (section, name) in SECRETS else repr(value)
-            raise SettingsError(f"The setting {section}.{name} cannot be {given}: {error}.") from None
+            choices = _choices(fields[name])
+            why = f"it may be {' or '.join(map(repr, choices))}" if choices else str(error)
+            raise SettingsError(f"The setting {section}.{name} cannot be {given}: {why}.") from None
     return SECTIONS[section](**converted)
+
+
+def _choices(kind: Any) -> tuple[str, ...]:
+    """Return the only values that a setting of this type may have, if they are few."""
+    if get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    return get_args(kind) if get_origin(kind) is Literal else ()

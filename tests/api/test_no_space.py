@@ -4,7 +4,7 @@ from pathlib import Path
 
 from openevs.store.database import Tx
 from openevs.testing.application import Client, Running
-from tests.api.test_snapshots import at_work, fault
+from tests.api.asking import at_work, fault
 
 HUGE = 1 << 30
 

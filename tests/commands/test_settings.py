@@ -28,7 +28,7 @@ def test_later_sources_win(tmp_path: Path) -> None:
         ("server = 1", "server must be a section"),
         ("[server]\nport = 'x'", "The setting server.port cannot be 'x'"),
         ("[server]\nport = 70000", "The setting server.port cannot be 70000"),
-        ("[api]\nprofile = 'clod'", "The setting api.profile cannot be 'clod'"),
+        ("[api]\nprofile = 'clod'", "The setting api.profile cannot be 'clod': it may be 'service' or 'cloud'."),
         ("[server", "is not valid TOML"),
     ],
 )
