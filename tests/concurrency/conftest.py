@@ -1,8 +1,6 @@
 """Engines on which the concurrency tests run: one in memory, and the real one."""
 
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,22 +12,14 @@ from openevs.testing.exporting import ExportingMemoryEngine, ExportingMemoryStor
 MakeEngine = Callable[[], Engine]
 
 
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """A data folder; its path is short, for a unix socket's may have 107 bytes only."""
-    path = Path(tempfile.mkdtemp(prefix="ec-"))
-    yield path
-    shutil.rmtree(path)
-
-
 @pytest.fixture(params=["memory", "layers"])
-def make_engine(request: pytest.FixtureRequest, folder: Path) -> MakeEngine:
-    """A function that makes an engine in `folder`."""
+def make_engine(request: pytest.FixtureRequest, tmp_path: Path) -> MakeEngine:
+    """A function that makes an engine in `tmp_path`."""
 
     def make() -> Engine:
         if request.param == "memory":
-            return ExportingMemoryEngine(ExportingMemoryStorage(folder))
-        (folder / "pool").mkdir(exist_ok=True)
-        return LayersEngine(folder / "pool", folder / "run")
+            return ExportingMemoryEngine(ExportingMemoryStorage(tmp_path))
+        (tmp_path / "pool").mkdir(exist_ok=True)
+        return LayersEngine(tmp_path / "pool", tmp_path / "run")
 
     return make

@@ -36,10 +36,10 @@ async def _storm(one: Running, client: Client, rng: random.Random) -> list[str]:
     return wrong_answers(asked) + await check_all(one, client)
 
 
-def test_a_storm_on_one_volume_ends_in_a_legal_state(make_engine: MakeEngine, folder: Path) -> None:
+def test_a_storm_on_one_volume_ends_in_a_legal_state(make_engine: MakeEngine, tmp_path: Path) -> None:
     async def storms() -> list[str]:
         rng = random.Random(20240607)
-        async with running(folder, make_engine()) as one:
+        async with running(tmp_path, make_engine()) as one:
             client = await one.client()
             client.version = VERSION
             wrong = [f"storm {number}: {text}" for number in range(STORMS) for text in await _storm(one, client, rng)]
@@ -50,9 +50,9 @@ def test_a_storm_on_one_volume_ends_in_a_legal_state(make_engine: MakeEngine, fo
 
 
 @pytest.mark.parametrize("attached", [False, True])
-def test_a_hundred_parallel_snapshots_become_available(make_engine: MakeEngine, folder: Path, attached: bool) -> None:
+def test_a_hundred_parallel_snapshots_become_available(make_engine: MakeEngine, tmp_path: Path, attached: bool) -> None:
     async def hundred() -> tuple[Counter[int], Counter[str], list[str]]:
-        async with running(folder, make_engine()) as one:
+        async with running(tmp_path, make_engine()) as one:
             client = await one.client()
             client.version = VERSION
             volume_id = (await client.volume())["id"]
@@ -72,9 +72,9 @@ def test_a_hundred_parallel_snapshots_become_available(make_engine: MakeEngine, 
 
 
 @pytest.mark.parametrize("what", ["snapshot", "volume"])
-def test_one_client_token_makes_one_thing(folder: Path, what: str) -> None:
+def test_one_client_token_makes_one_thing(tmp_path: Path, what: str) -> None:
     async def twins() -> tuple[set[int], set[str], int]:
-        async with running(folder) as one:
+        async with running(tmp_path) as one:
             client = await one.client()
             volume_id = (await client.volume())["id"]
             bodies: dict[str, dict[str, Any]] = {
@@ -93,9 +93,9 @@ def test_one_client_token_makes_one_thing(folder: Path, what: str) -> None:
     assert (statuses, len(ids), made) == ({202}, 1, 1)
 
 
-def test_one_client_token_with_two_bodies_is_a_conflict(folder: Path) -> None:
+def test_one_client_token_with_two_bodies_is_a_conflict(tmp_path: Path) -> None:
     async def rivals() -> tuple[Counter[int], int]:
-        async with running(folder) as one:
+        async with running(tmp_path) as one:
             client = await one.client()
             calls = [
                 client.call("POST", "/v3/{p}/volumes", {"volume": {"size": size}}, X_Client_Token="one-token")

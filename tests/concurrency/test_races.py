@@ -55,23 +55,23 @@ async def _race(folder: Path, first: str, second: str, held: str) -> tuple[int, 
     ("first", "held"),
     [("snapshot", "ensure_snapshot"), ("clone", "ensure_snapshot"), ("from snapshot", "ensure_volume_from_snapshot")],
 )
-def test_what_is_being_made_is_not_pulled_away(folder: Path, first: str, held: str, second: str) -> None:
-    status, wrong = asyncio.run(_race(folder, first, second, held))
+def test_what_is_being_made_is_not_pulled_away(tmp_path: Path, first: str, held: str, second: str) -> None:
+    status, wrong = asyncio.run(_race(tmp_path, first, second, held))
     assert (status in (202, 400, 409), wrong) == (True, [])
 
 
 @pytest.mark.parametrize("first", ["snapshot", "clone"])
-def test_no_rolling_back_under_what_is_being_taken(folder: Path, first: str) -> None:
+def test_no_rolling_back_under_what_is_being_taken(tmp_path: Path, first: str) -> None:
     """What is taken has the bytes from before: they were there when its request was answered."""
-    status, _ = asyncio.run(_race(folder, first, "rollback", "ensure_snapshot"))
+    status, _ = asyncio.run(_race(tmp_path, first, "rollback", "ensure_snapshot"))
     assert status == 400
 
 
-def test_a_recount_of_the_quotas_leaves_growth_that_is_under_way(folder: Path) -> None:
+def test_a_recount_of_the_quotas_leaves_growth_that_is_under_way(tmp_path: Path) -> None:
     async def recounted() -> tuple[object, list[str]]:
         faults = Faults()
-        engine = faulty(ExportingMemoryEngine(ExportingMemoryStorage(folder)), faults)
-        async with running(folder, engine) as one:
+        engine = faulty(ExportingMemoryEngine(ExportingMemoryStorage(tmp_path)), faults)
+        async with running(tmp_path, engine) as one:
             client = await one.client()
             volume_id = (await client.volume())["id"]
             hang = faults.hang("ensure_volume_size")

@@ -2,14 +2,10 @@
 
 import asyncio
 import random
-import shutil
-import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, cast
-
-import pytest
 
 from openevs.compose import build_engine
 from openevs.domain.ids import GIB, VolumeId
@@ -99,20 +95,12 @@ async def content_of(run: Running, volume_id: str, size_gib: int = 1) -> Content
     return found
 
 
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """A folder with a short path: sockets want one."""
-    made = Path(tempfile.mkdtemp(prefix="evs-"))
-    yield made
-    shutil.rmtree(made)
-
-
-def test_backups_of_a_volume_that_is_written_to_restore_every_byte(folder: Path) -> None:
+def test_backups_of_a_volume_that_is_written_to_restore_every_byte(tmp_path: Path) -> None:
     async def main() -> None:
-        async with running(folder, build_engine(settings_for(folder, LAYERS)), LAYERS) as run:
+        async with running(tmp_path, build_engine(settings_for(tmp_path, LAYERS)), LAYERS) as run:
             client = await run.client()
             client.version = "3.71"
-            await story(run, client, folder)
+            await story(run, client, tmp_path)
 
     asyncio.run(main())
 

@@ -8,8 +8,7 @@ import random
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +18,7 @@ import pytest
 
 from openevs.domain.ids import GIB
 from openevs.engine.nbd import NbdClient
+from openevs.testing.application import Client, log_in
 from tests.commands.test_doctor import credentials
 from tests.kill.service import Service
 
@@ -33,37 +33,18 @@ Content = dict[int, bytes]
 class Api:
     """The service's API, as the demo user sees it, whichever process answers."""
 
-    def __init__(self, service: Service) -> None:
-        self.service = service
-        self.http = httpx.AsyncClient(base_url=service.url, timeout=60)
-
-    async def log_in(self) -> None:
-        """Be somebody."""
-        user, password, scope = credentials(self.service.folder, admin=False)
-        login = {"user": {"name": user, "domain": {"id": "default"}, "password": password}}
-        target = {"project": {"name": scope, "domain": {"id": "default"}}}
-        body = {"auth": {"identity": {"methods": ["password"], "password": login}, "scope": target}}
-        reply = await self.http.post("/identity/v3/auth/tokens", json=body)
-        self.http.headers["X-Auth-Token"] = reply.headers["X-Subject-Token"]
-        self.http.headers["OpenStack-API-Version"] = "volume 3.50"
-        self.path = f"/v3/{reply.json()['token']['project']['id']}"
+    def __init__(self, service: Service, client: Client) -> None:
+        self.service, self.client = service, client
 
     async def call(self, method: str, path: str, body: Any = None) -> Any:
         """Ask for something that must be granted."""
-        reply = await self.http.request(method, self.path + path, json=body)
+        reply = await self.client.call(method, f"/v3/{{p}}{path}", body)
         assert reply.status_code < 300, reply.text
         return reply.json() if reply.content else None
 
-    async def until(self, kind: str, resource_id: str, status: str) -> dict[str, Any]:
+    async def until(self, kind: str, resource_id: str, status: str) -> None:
         """Wait for a status."""
-        async with asyncio.timeout(120):
-            while True:
-                reply = await self.http.get(f"{self.path}/{kind}s/{resource_id}")
-                found = reply.json().get(kind, {"status": "gone"})
-                assert not found["status"].startswith("error"), found
-                if found["status"] == status:
-                    return dict(found)
-                await asyncio.sleep(0.02)
+        await self.client.until(kind, resource_id, status, 120)
 
     async def volume(self, seed: int, blocks: int = BLOCKS) -> tuple[str, Content]:
         """Make a volume with random bytes here and there."""
@@ -138,12 +119,11 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 @pytest.fixture
-def folder() -> Iterator[Path]:
-    """A data folder with a short path: sockets want one."""
-    made = Path(tempfile.mkdtemp(prefix="evs-"))
-    (made / "d").mkdir()
-    yield made / "d"
-    shutil.rmtree(made)
+def folder(tmp_path: Path) -> Path:
+    """A data folder."""
+    made = tmp_path / "d"
+    made.mkdir()
+    return made
 
 
 def with_service(folder: Path, story: Callable[[Api], Awaitable[None]]) -> None:
@@ -152,9 +132,11 @@ def with_service(folder: Path, story: Callable[[Api], Awaitable[None]]) -> None:
     async def main() -> None:
         service = Service(folder)
         await service.start()
-        api = Api(service)
+        http = httpx.AsyncClient(base_url=service.url, timeout=60)
         try:
-            await api.log_in()
+            client = await log_in(http, *credentials(folder, admin=False))
+            client.version = "3.50"
+            api = Api(service, client)
             await story(api)
             for backup in (await api.call("GET", "/backups"))["backups"]:
                 await api.call("DELETE", f"/backups/{backup['id']}")
@@ -163,7 +145,7 @@ def with_service(folder: Path, story: Callable[[Api], Awaitable[None]]) -> None:
             assert left == []
             await until(lambda: service.daemons() == {})  # readers and writers go when nobody uses them
         finally:
-            await api.http.aclose()
+            await http.aclose()
             await service.stop()
 
     asyncio.run(main())

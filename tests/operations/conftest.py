@@ -22,7 +22,7 @@ def quick_folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-def short_folder() -> Iterator[Path]:
-    """An empty folder."""
+def tmp_path() -> Iterator[Path]:
+    """As everywhere, but quick."""
     with quick_folder() as path:
         yield path

@@ -175,17 +175,17 @@ def test_forward_only_is_what_the_scenarios_say() -> None:
 @each_when
 @pytest.mark.parametrize("error", [*PASSING, RuntimeError], ids=lambda error: error.__name__)
 def test_a_step_fails_once(
-    prepared: Prepared, short_folder: Path, scenario: Scenario, number: int, when: When, error: type[EngineError]
+    prepared: Prepared, tmp_path: Path, scenario: Scenario, number: int, when: When, error: type[EngineError]
 ) -> None:
     kinds = altered(scenario.kind, number, failing(error(REASON), when, 1))
-    play(prepared(scenario), short_folder, scenario, kinds, lambda stage: ended_well(stage, scenario))
+    play(prepared(scenario), tmp_path, scenario, kinds, lambda stage: ended_well(stage, scenario))
 
 
 @each_step
-def test_a_step_is_done_twice(prepared: Prepared, short_folder: Path, scenario: Scenario, number: int) -> None:
+def test_a_step_is_done_twice(prepared: Prepared, tmp_path: Path, scenario: Scenario, number: int) -> None:
     play(
         prepared(scenario),
-        short_folder,
+        tmp_path,
         scenario,
         altered(scenario.kind, number, twice),
         lambda stage: ended_well(stage, scenario),
@@ -196,7 +196,7 @@ def test_a_step_is_done_twice(prepared: Prepared, short_folder: Path, scenario: 
 @each_when
 @pytest.mark.parametrize("error", [Broken(REASON), Transient(REASON)], ids=["for_good", "too_often"])
 def test_a_step_never_succeeds(
-    prepared: Prepared, short_folder: Path, scenario: Scenario, number: int, when: When, error: EngineError
+    prepared: Prepared, tmp_path: Path, scenario: Scenario, number: int, when: When, error: EngineError
 ) -> None:
     """It is given up: at once for an error that cannot pass, after some tries for one that may; or never."""
     kind, attempts = KINDS[scenario.kind], 3
@@ -213,11 +213,11 @@ def test_a_step_never_succeeds(
         await stage.check()
         await scenario.failed(stage)
 
-    play(prepared(scenario), short_folder, scenario, altered(scenario.kind, number, failing(error, when, times)), end)
+    play(prepared(scenario), tmp_path, scenario, altered(scenario.kind, number, failing(error, when, times)), end)
 
 
 @each_scenario
-def test_a_full_pool(prepared: Prepared, short_folder: Path, scenario: Scenario) -> None:
+def test_a_full_pool(prepared: Prepared, tmp_path: Path, scenario: Scenario) -> None:
     """What makes something new is refused at once; everything else waits for room."""
 
     async def end(stage: Stage) -> None:
@@ -226,7 +226,7 @@ def test_a_full_pool(prepared: Prepared, short_folder: Path, scenario: Scenario)
     last = len(KINDS[scenario.kind].steps) - 1
     play(
         prepared(scenario),
-        short_folder,
+        tmp_path,
         scenario,
         altered(scenario.kind, last, failing(NoSpace(REASON), "before", 2)),
         end,
@@ -244,7 +244,7 @@ def test_a_full_pool(prepared: Prepared, short_folder: Path, scenario: Scenario)
 @each_when
 @pytest.mark.parametrize("error", [Busy(REASON), NoSpace(REASON), OutcomeUnknown(REASON)], ids=str)
 def test_an_undo_fails_once(
-    prepared: Prepared, short_folder: Path, scenario: Scenario, number: int, when: When, error: EngineError
+    prepared: Prepared, tmp_path: Path, scenario: Scenario, number: int, when: When, error: EngineError
 ) -> None:
     kind = KINDS[scenario.kind]
     broken = altered(scenario.kind, len(kind.steps) - 1, failing(Broken("first reason"), "after", 1))
@@ -256,7 +256,7 @@ def test_an_undo_fails_once(
 
     play(
         prepared(scenario),
-        short_folder,
+        tmp_path,
         scenario,
         {**KINDS, scenario.kind: broken[scenario.kind]._replace(undo=undo)},
         end,
@@ -309,16 +309,16 @@ async def begun(stage: Stage, before: Operation | None) -> bool:
 
 @each_scenario
 @each_when
-def test_a_crash_anywhere(prepared: Prepared, short_folder: Path, scenario: Scenario, when: When) -> None:
+def test_a_crash_anywhere(prepared: Prepared, tmp_path: Path, scenario: Scenario, when: When) -> None:
     points = asyncio.run(
-        crash_everywhere(prepared(scenario), short_folder, scenario, when, lambda: KINDS, scenario.succeeded)
+        crash_everywhere(prepared(scenario), tmp_path, scenario, when, lambda: KINDS, scenario.succeeded)
     )
     assert points == POINTS[str(scenario)][0]
 
 
 @each_scenario
 @each_when
-def test_a_crash_anywhere_in_what_fails(prepared: Prepared, short_folder: Path, scenario: Scenario, when: When) -> None:
+def test_a_crash_anywhere_in_what_fails(prepared: Prepared, tmp_path: Path, scenario: Scenario, when: When) -> None:
     """The same, for an operation whose last step fails for good: its way back is interrupted too."""
     last = len(KINDS[scenario.kind].steps) - 1
 
@@ -328,5 +328,5 @@ def test_a_crash_anywhere_in_what_fails(prepared: Prepared, short_folder: Path, 
     async def end(stage: Stage) -> None:
         await (scenario.failed if (await stage.last_operation()).state == "failed" else scenario.succeeded)(stage)
 
-    points = asyncio.run(crash_everywhere(prepared(scenario), short_folder, scenario, when, alter, end))
+    points = asyncio.run(crash_everywhere(prepared(scenario), tmp_path, scenario, when, alter, end))
     assert points == POINTS[str(scenario)][1]

@@ -15,9 +15,9 @@ from tests.operations.stage import Stage
 SIZE_GIB = 3
 
 
-def test_it_waits_for_what_was_given_up_and_zeroes_no_more_than_a_call_can(short_folder: Path) -> None:
+def test_it_waits_for_what_was_given_up_and_zeroes_no_more_than_a_call_can(tmp_path: Path) -> None:
     async def main() -> None:
-        async with Stage(short_folder) as stage:
+        async with Stage(tmp_path) as stage:
             made = await volumes.create_volume(stage.deps, stage.caller, NewVolume(SIZE_GIB, "volume"))
             stage.things["volume"] = made.id
             await stage.settled()

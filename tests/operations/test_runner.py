@@ -81,9 +81,7 @@ def each_step() -> Iterator[object]:
 
 @pytest.mark.parametrize(("scenario", "number"), list(each_step()))
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_lease_is_lost_in_the_middle_of_a_step(
-    short_folder: Path, scenario: Scenario, number: int, when: When
-) -> None:
+def test_a_lease_is_lost_in_the_middle_of_a_step(tmp_path: Path, scenario: Scenario, number: int, when: When) -> None:
     """Another node takes the work over and ends it; what the first one then does changes nothing."""
 
     async def act(stage: Stage) -> None:
@@ -117,10 +115,10 @@ def test_a_lease_is_lost_in_the_middle_of_a_step(
         await stage.app.sweeper.sweep()
         await scenario.succeeded(stage)
 
-    on_stage(short_folder, act)
+    on_stage(tmp_path, act)
 
 
-def test_writes_of_a_lost_lease_are_refused(short_folder: Path) -> None:
+def test_writes_of_a_lost_lease_are_refused(tmp_path: Path) -> None:
     async def act(stage: Stage) -> None:
         hang = await _snapshot_under_way(stage)
         mine = await stage.last_operation()
@@ -139,10 +137,10 @@ def test_writes_of_a_lost_lease_are_refused(short_folder: Path) -> None:
         await other.stop()
         await snapshot_made(stage)
 
-    on_stage(short_folder, act)
+    on_stage(tmp_path, act)
 
 
-def test_a_machine_that_slept_takes_its_own_work_up_again(short_folder: Path) -> None:
+def test_a_machine_that_slept_takes_its_own_work_up_again(tmp_path: Path) -> None:
     """Our own lease has run out: the scan takes the operation again, while a task of ours still works on it."""
 
     async def act(stage: Stage) -> None:
@@ -160,10 +158,10 @@ def test_a_machine_that_slept_takes_its_own_work_up_again(short_folder: Path) ->
                 await asyncio.sleep(0.005)
         await snapshot_made(stage)
 
-    on_stage(short_folder, act)
+    on_stage(tmp_path, act)
 
 
-def test_restarts_are_no_failures(short_folder: Path) -> None:
+def test_restarts_are_no_failures(tmp_path: Path) -> None:
     """However often the process is killed, an operation has as many tries as before."""
 
     async def act(stage: Stage) -> None:
@@ -183,10 +181,10 @@ def test_restarts_are_no_failures(short_folder: Path) -> None:
         await stage.settled()
         await snapshot_made(stage)
 
-    on_stage(short_folder, act)
+    on_stage(tmp_path, act)
 
 
-def test_pauses_grow_to_a_limit(short_folder: Path) -> None:
+def test_pauses_grow_to_a_limit(tmp_path: Path) -> None:
     """A forward-only operation may be tried for days."""
 
     async def act(stage: Stage) -> None:
@@ -205,7 +203,7 @@ def test_pauses_grow_to_a_limit(short_folder: Path) -> None:
         await stage.settled()
         await volume_extended(stage)
 
-    on_stage(short_folder, act)
+    on_stage(tmp_path, act)
 
 
 BY_HAND: dict[str, tuple[Any, Any, Any]] = {
@@ -229,7 +227,7 @@ changes which rows there are, so that what was set by hand is that of another ro
 @pytest.mark.parametrize("outcome", ["succeeds", "fails"])
 @pytest.mark.parametrize("status", ["available", "error"])
 @pytest.mark.parametrize("scenario", WITH_STATUS, ids=str)
-def test_a_status_set_by_hand_stands(short_folder: Path, scenario: Scenario, status: str, outcome: str) -> None:
+def test_a_status_set_by_hand_stands(tmp_path: Path, scenario: Scenario, status: str, outcome: str) -> None:
     """The operation ends all the same, and sizes, quotas, other rows and storage agree."""
 
     async def act(stage: Stage) -> None:
@@ -277,10 +275,10 @@ def test_a_status_set_by_hand_stands(short_folder: Path, scenario: Scenario, sta
             await volumes.delete_volume(stage.deps, stage.caller, stage.things["volume"], cascade=True, force=True)
             await stage.settled()
 
-    on_stage(short_folder, act)
+    on_stage(tmp_path, act)
 
 
-def test_a_snapshot_taken_of_a_volume_that_was_deleted_after_a_reset(short_folder: Path) -> None:
+def test_a_snapshot_taken_of_a_volume_that_was_deleted_after_a_reset(tmp_path: Path) -> None:
     async def act(stage: Stage) -> None:
         await one_volume(stage)
         volume_id = VolumeId(stage.things["volume"])
@@ -300,10 +298,10 @@ def test_a_snapshot_taken_of_a_volume_that_was_deleted_after_a_reset(short_folde
         await stage.settled()
         assert await stage.volume("volume") is None
 
-    on_stage(short_folder, act)
+    on_stage(tmp_path, act)
 
 
-def test_a_snapshot_of_a_volume_that_grew_meanwhile(short_folder: Path) -> None:
+def test_a_snapshot_of_a_volume_that_grew_meanwhile(tmp_path: Path) -> None:
     async def act(stage: Stage) -> None:
         hang = await _snapshot_under_way(stage)
         await extend_volume(stage)
@@ -315,13 +313,13 @@ def test_a_snapshot_of_a_volume_that_grew_meanwhile(short_folder: Path) -> None:
         assert row is not None
         assert (row.status, row.size_gib) == ("available", 3)
 
-    on_stage(short_folder, act)
+    on_stage(tmp_path, act)
 
 
 # Waiting and stopping -------------------------------------------------------------------------------------------
 
 
-def test_waiters_hear_of_what_another_node_ended(short_folder: Path) -> None:
+def test_waiters_hear_of_what_another_node_ended(tmp_path: Path) -> None:
     async def act(stage: Stage) -> None:
         await one_volume(stage)
         stage.app.runner._settings = msgspec.structs.replace(stage.app.runner._settings, scan_seconds=0.01)
@@ -339,10 +337,10 @@ def test_waiters_hear_of_what_another_node_ended(short_folder: Path) -> None:
         hang.release()
         await other.stop()
 
-    on_stage(short_folder, act)
+    on_stage(tmp_path, act)
 
 
-def test_an_engine_call_that_hangs_is_given_up_and_made_again(short_folder: Path) -> None:
+def test_an_engine_call_that_hangs_is_given_up_and_made_again(tmp_path: Path) -> None:
     async def act(stage: Stage) -> None:
         await one_volume(stage)
         stage.faults.fail("ensure_snapshot", OutcomeUnknown("given up after 120 s"), when="after")
@@ -351,10 +349,10 @@ def test_an_engine_call_that_hangs_is_given_up_and_made_again(short_folder: Path
         await snapshot_made(stage)
         assert len(stage.faults.called("ensure_snapshot")) == 2
 
-    on_stage(short_folder, act)
+    on_stage(tmp_path, act)
 
 
-def test_stop_gives_back_what_it_drops(short_folder: Path) -> None:
+def test_stop_gives_back_what_it_drops(tmp_path: Path) -> None:
     async def act(stage: Stage) -> None:
         await one_volume(stage)
         stage.faults.hang("ensure_snapshot")
@@ -370,10 +368,10 @@ def test_stop_gives_back_what_it_drops(short_folder: Path) -> None:
         await other.stop()
         await snapshot_made(stage)
 
-    on_stage(short_folder, act)
+    on_stage(tmp_path, act)
 
 
-def test_stop_is_not_held_up_by_a_bell(short_folder: Path) -> None:
+def test_stop_is_not_held_up_by_a_bell(tmp_path: Path) -> None:
     async def act(stage: Stage) -> None:
         for _ in range(50):
             runner = runner_of(stage, "other", dict(KINDS))
@@ -382,10 +380,10 @@ def test_stop_is_not_held_up_by_a_bell(short_folder: Path) -> None:
             runner._wake.set()
             await asyncio.wait_for(runner.stop(), 5)
 
-    on_stage(short_folder, act)
+    on_stage(tmp_path, act)
 
 
-def test_work_beyond_the_workers_is_done_too(short_folder: Path) -> None:
+def test_work_beyond_the_workers_is_done_too(tmp_path: Path) -> None:
     async def act(stage: Stage) -> None:
         await one_volume(stage)
         runner = stage.app.runner
@@ -394,4 +392,4 @@ def test_work_beyond_the_workers_is_done_too(short_folder: Path) -> None:
             await new_snapshot(stage)
         await stage.settled()
 
-    on_stage(short_folder, act)
+    on_stage(tmp_path, act)

@@ -35,7 +35,7 @@ def on_stage(folder: Path, act: Callable[[Stage], Awaitable[None]]) -> None:
     asyncio.run(main())
 
 
-def test_deletes_what_a_finished_operation_accounts_for(short_folder: Path) -> None:
+def test_deletes_what_a_finished_operation_accounts_for(tmp_path: Path) -> None:
     async def act(stage: Stage) -> None:
         await volume_with_past(stage)
         volume, snapshot = VolumeId(stage.things["volume"]), SnapshotId(stage.things["snapshot"])
@@ -55,10 +55,10 @@ def test_deletes_what_a_finished_operation_accounts_for(short_folder: Path) -> N
         assert (swept.unknown, swept.lost, swept.outcome) == ((), (), "ok")
         assert await stage.app.sweeper.sweep() == type(swept)()
 
-    on_stage(short_folder, act)
+    on_stage(tmp_path, act)
 
 
-def test_deletes_nothing_that_it_never_knew(short_folder: Path) -> None:
+def test_deletes_nothing_that_it_never_knew(tmp_path: Path) -> None:
     """As after the database was restored from an old backup."""
 
     async def act(stage: Stage) -> None:
@@ -75,10 +75,10 @@ def test_deletes_nothing_that_it_never_knew(short_folder: Path) -> None:
         await engine.ensure_no_snapshot(snapshot)
         await engine.ensure_no_volume(volume)
 
-    on_stage(short_folder, act)
+    on_stage(tmp_path, act)
 
 
-def test_leaves_work_under_way_alone(short_folder: Path) -> None:
+def test_leaves_work_under_way_alone(tmp_path: Path) -> None:
     async def act(stage: Stage) -> None:
         await one_volume(stage)
         hang = stage.faults.hang("ensure_volume_from_snapshot", when="after")
@@ -90,10 +90,10 @@ def test_leaves_work_under_way_alone(short_folder: Path) -> None:
         await stage.settled()
         await volume_made("present")(stage)
 
-    on_stage(short_folder, act)
+    on_stage(tmp_path, act)
 
 
-def test_reports_rows_without_storage(short_folder: Path) -> None:
+def test_reports_rows_without_storage(tmp_path: Path) -> None:
     async def act(stage: Stage) -> None:
         await one_volume(stage)
         volume = VolumeId(stage.things["volume"])
@@ -104,10 +104,10 @@ def test_reports_rows_without_storage(short_folder: Path) -> None:
         assert row.status == "available"
         await stage.app.engine.ensure_volume(VolumeSpec(volume, GIB))
 
-    on_stage(short_folder, act)
+    on_stage(tmp_path, act)
 
 
-def test_ends_exports_that_nobody_asks_for(short_folder: Path) -> None:
+def test_ends_exports_that_nobody_asks_for(tmp_path: Path) -> None:
     async def act(stage: Stage) -> None:
         await attached_volume(stage)
         attached = stage.things["volume"]
@@ -117,20 +117,20 @@ def test_ends_exports_that_nobody_asks_for(short_folder: Path) -> None:
         assert (await stage.app.sweeper.sweep()).exports_ended == (other,)
         assert set(stage.storage.exports) == {attached}
 
-    on_stage(short_folder, act)
+    on_stage(tmp_path, act)
 
 
-def test_counts_usage_anew(short_folder: Path) -> None:
+def test_counts_usage_anew(tmp_path: Path) -> None:
     async def act(stage: Stage) -> None:
         await one_volume(stage)
         wrong = sa.update(tables.quota_usage).values(in_use=77)
         await stage.app.db.write(lambda tx: tx.execute(wrong))
         assert (await stage.app.sweeper.sweep()).usage_corrected == 4
 
-    on_stage(short_folder, act)
+    on_stage(tmp_path, act)
 
 
-def test_goes_on_after_a_fault_of_storage(short_folder: Path) -> None:
+def test_goes_on_after_a_fault_of_storage(tmp_path: Path) -> None:
     async def act(stage: Stage) -> None:
         await volume_with_past(stage)
         await delete_volume(stage)
@@ -145,10 +145,10 @@ def test_goes_on_after_a_fault_of_storage(short_folder: Path) -> None:
         with pytest.raises(Transient):
             await stage.app.sweeper.sweep()
 
-    on_stage(short_folder, act)
+    on_stage(tmp_path, act)
 
 
-def test_forgets_what_finished_long_ago(short_folder: Path) -> None:
+def test_forgets_what_finished_long_ago(tmp_path: Path) -> None:
     async def act(stage: Stage) -> None:
         await one_volume(stage)
         long_ago = utc_now() - timedelta(days=91)
@@ -159,10 +159,10 @@ def test_forgets_what_finished_long_ago(short_folder: Path) -> None:
         for table in (tables.operation, tables.event):
             assert (await stage.app.db.read(count_rows, table, [])) == 0
 
-    on_stage(short_folder, act)
+    on_stage(tmp_path, act)
 
 
-def test_metrics_tell_of_sweeps_and_of_waiting_work(short_folder: Path) -> None:
+def test_metrics_tell_of_sweeps_and_of_waiting_work(tmp_path: Path) -> None:
     async def act(stage: Stage) -> None:
         seen: dict[str, list[object]] = {"sweep": [], "oldest": []}
 
@@ -184,4 +184,4 @@ def test_metrics_tell_of_sweeps_and_of_waiting_work(short_folder: Path) -> None:
         stage.app.metrics.sweep("ok", 3)
         assert b"openevs_orphans 3.0" in stage.app.metrics.render()
 
-    on_stage(short_folder, act)
+    on_stage(tmp_path, act)

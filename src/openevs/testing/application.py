@@ -92,6 +92,16 @@ class Client:
                 await asyncio.sleep(0.005)
 
 
+async def log_in(http: httpx.AsyncClient, user: str, password: str, project: str) -> Client:
+    """Return a client for a user on a project, both by name."""
+    scope = {"project": {"name": project, "domain": {"id": "default"}}}
+    login = {"user": {"name": user, "domain": {"id": "default"}, "password": password}}
+    body = {"auth": {"identity": {"methods": ["password"], "password": login}, "scope": scope}}
+    reply = await http.post("/identity/v3/auth/tokens", json=body)
+    assert reply.status_code == 201, reply.text  # noqa: S101 - a test's own check
+    return Client(http, reply.headers["X-Subject-Token"], reply.json()["token"]["project"]["id"])
+
+
 @dataclass
 class Running:
     """A running application and ways to talk to it."""
@@ -104,12 +114,7 @@ class Running:
         """Return a client for a user; by default the demo user on the demo project."""
         if password is None:
             password = self.made.demo_password if user == self.made.demo_user else self.made.admin_password
-        scope = {"project": {"name": project or self.made.demo_project, "domain": {"id": "default"}}}
-        login = {"user": {"name": user, "domain": {"id": "default"}, "password": password}}
-        body = {"auth": {"identity": {"methods": ["password"], "password": login}, "scope": scope}}
-        reply = await self.http.post("/identity/v3/auth/tokens", json=body)
-        assert reply.status_code == 201, reply.text  # noqa: S101
-        return Client(self.http, reply.headers["X-Subject-Token"], reply.json()["token"]["project"]["id"])
+        return await log_in(self.http, user, password or "", project or self.made.demo_project)
 
     async def person(self, name: str, project: str, *roles: str) -> Client:
         """Return a client for a new user with these roles on a project, which is made if it is not there."""

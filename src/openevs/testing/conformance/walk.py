@@ -17,7 +17,7 @@ _COMPARE_EVERY: Final = 20
 
 
 async def check_random_walk(bench: EngineBench) -> None:
-    """Two hundred random operations, with repeats, exports and reopenings among them, leave what a model leaves."""
+    """Many random operations, with repeats, exports and reopenings among them, leave what a model leaves."""
     await random_walk(bench, _SEED, _OPERATIONS)
 
 
