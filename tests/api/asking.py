@@ -1,7 +1,7 @@
 """What the tests of the API have in common: an application to ask, and its answers taken apart."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -94,6 +94,14 @@ async def refused(client: Client, method: str, path: str, body: Any = None) -> t
 async def act(client: Client, volume_id: str, action: str, content: Any = None, api: str = "v3") -> Any:
     """Return the answer to an action on a volume."""
     return await client.call("POST", f"/{api}/{{p}}/volumes/{volume_id}/action", {action: content})
+
+
+async def attach(client: Client, volume_id: str, connector: Mapping[str, str], **fields: Any) -> dict[str, Any]:
+    """Return an attachment that is complete."""
+    body = {"volume_uuid": volume_id, "connector": connector, **fields}
+    made: dict[str, Any] = (await ok(client, "POST", "/v3/{p}/attachments", {"attachment": body}, 200))["attachment"]
+    await ok(client, "POST", f"/v3/{{p}}/attachments/{made['id']}/action", {"os-complete": {}}, 204)
+    return made
 
 
 async def set_volume(run: Running, volume_id: str, status: str) -> None:

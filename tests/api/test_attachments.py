@@ -1,5 +1,6 @@
 """Attaching: the disk is really there, by the attachments API and in the order of Cinder's older actions."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from openevs.engine.port import ExportFacts
 from openevs.operations.connect_volume import connection_info
 from openevs.store.attachments import update_attachment
 from openevs.testing.application import Client, Running
+from tests.api import asking
 from tests.api.asking import GONE, act, at_work, fault, set_volume
 
 VERSION = "3.54"
@@ -27,15 +29,7 @@ async def did(client: Client, volume_id: str, action: str, content: Any = None, 
     return reply.json() if reply.content else None
 
 
-async def attach(client: Client, volume_id: str, **fields: Any) -> dict[str, Any]:
-    """Return an attachment that is complete."""
-    body = {"volume_uuid": volume_id, "instance_uuid": SERVER, "connector": HOST, **fields}
-    reply = await client.call("POST", "/v3/{p}/attachments", {"attachment": body})
-    assert reply.status_code == 200, reply.text
-    attachment: dict[str, Any] = reply.json()["attachment"]
-    done = await client.call("POST", f"/v3/{{p}}/attachments/{attachment['id']}/action", {"os-complete": {}})
-    assert done.status_code == 204
-    return attachment
+attach = partial(asking.attach, instance_uuid=SERVER, connector=HOST)
 
 
 async def detach(client: Client, attachment: dict[str, Any]) -> None:

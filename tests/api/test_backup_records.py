@@ -1,6 +1,5 @@
 """Backups that are taken elsewhere by their records, and rows that are the same backup in the vault."""
 
-import asyncio
 import base64
 import json
 import uuid
@@ -9,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from openevs.testing.application import Client, Running, running
+from openevs.testing.application import Client, Running
 from openevs.testing.exporting import ExportingMemoryEngine, ExportingMemoryStorage
 from openevs.testing.faulty import Faults, faulty
-from tests.api.asking import ok, refused
+from tests.api.asking import ok, refused, with_admin
 from tests.api.test_backups import ALL, at_work, back_up, restore
 
 
@@ -109,31 +108,25 @@ def test_rows_that_are_one_backup_in_the_vault_take_turns(tmp_path: Path) -> Non
     """While one of them is being deleted nothing can be said of the others: is it the last, is there anything left?"""
     faults = Faults()
 
-    async def main() -> None:
-        storage = ExportingMemoryStorage(tmp_path / "served")
-        storage.run_folder.mkdir()
-        async with running(tmp_path, faulty(ExportingMemoryEngine(storage), faults)) as run:
-            admin = await run.client("admin", project=run.made.demo_project)
-            admin.version = "3.71"
-            volume = await admin.volume(1)
-            first = await back_up(admin, volume["id"])
-            facts, twin, late = await exported(admin, first["id"]), str(uuid.uuid4()), str(uuid.uuid4())
-            await ok(admin, "POST", f"{ALL}/import_record", record_with(facts, id=twin), 201)
-            await admin.until("backup", twin, "available")
-            hang = faults.hang("ensure_no_snapshot")
-            await ok(admin, "DELETE", f"{ALL}/{first['id']}")
-            await hang.reached.wait()
-            status, text = await refused(admin, "DELETE", f"{ALL}/{twin}")
-            assert (status, "under way" in text) == (409, True)
-            assert (await refused(admin, "POST", f"{ALL}/import_record", record_with(facts, id=late)))[0] == 409
-            hang.release()
-            await admin.until("backup", first["id"], "gone")
-            assert await restore(admin, twin)
-            await ok(admin, "DELETE", f"{ALL}/{twin}")
-            await admin.until("backup", twin, "gone")
-            assert await run.app.vault.list_backups() == []
-            await ok(admin, "POST", f"{ALL}/import_record", record_with(facts, id=late), 201)
-            await admin.until("backup", late, "error")
-        await storage.stop_serving()
+    async def work(run: Running, client: Client, admin: Client) -> None:
+        volume = await admin.volume(1)
+        first = await back_up(admin, volume["id"])
+        facts, twin, late = await exported(admin, first["id"]), str(uuid.uuid4()), str(uuid.uuid4())
+        await ok(admin, "POST", f"{ALL}/import_record", record_with(facts, id=twin), 201)
+        await admin.until("backup", twin, "available")
+        hang = faults.hang("ensure_no_snapshot")
+        await ok(admin, "DELETE", f"{ALL}/{first['id']}")
+        await hang.reached.wait()
+        status, text = await refused(admin, "DELETE", f"{ALL}/{twin}")
+        assert (status, "under way" in text) == (409, True)
+        assert (await refused(admin, "POST", f"{ALL}/import_record", record_with(facts, id=late)))[0] == 409
+        hang.release()
+        await admin.until("backup", first["id"], "gone")
+        assert await restore(admin, twin)
+        await ok(admin, "DELETE", f"{ALL}/{twin}")
+        await admin.until("backup", twin, "gone")
+        assert await run.app.vault.list_backups() == []
+        await ok(admin, "POST", f"{ALL}/import_record", record_with(facts, id=late), 201)
+        await admin.until("backup", late, "error")
 
-    asyncio.run(main())
+    with_admin(tmp_path, work, engine=faulty(ExportingMemoryEngine(ExportingMemoryStorage(tmp_path)), faults))

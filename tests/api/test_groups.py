@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 
 from openevs.domain.group import RESERVED_TYPE
-from openevs.testing.application import Client, Running, running
-from openevs.testing.exporting import ExportingMemoryEngine, ExportingMemoryStorage
-from openevs.testing.faulty import Faults, faulty
-from tests.api.asking import GONE, at_work, fault
+from openevs.testing.application import Client, Running
+from openevs.testing.faulty import Faults
+from tests.api.asking import GONE, at_work, attach, fault, with_faults
 
 
 async def kind(run: Running, **fields: Any) -> dict[str, Any]:
@@ -356,6 +355,7 @@ def test_quota_of_groups(tmp_path: Path) -> None:
 
 
 CONSISTENT = {"consistent_group_snapshot_enabled": "<is> True"}
+CONNECTOR = {"host": "h"}
 
 
 def test_a_connected_volume_does_not_join_a_consistent_group(tmp_path: Path) -> None:
@@ -363,12 +363,8 @@ def test_a_connected_volume_does_not_join_a_consistent_group(tmp_path: Path) -> 
         client.version = "3.71"
         loose, strict = await kind(run, name="loose"), await kind(run, name="strict", group_specs=CONSISTENT)
         volume = await client.volume()
-        body = {"attachment": {"volume_uuid": volume["id"], "connector": {"host": "h"}}}
-        made = await client.call("POST", "/v3/{p}/attachments", body)
-        assert made.status_code == 200, made.text
+        attachment = (await attach(client, volume["id"], CONNECTOR))["id"]
         add = {"group": {"add_volumes": volume["id"]}}
-        attachment = made.json()["attachment"]["id"]
-        assert (await client.call("POST", f"/v3/{{p}}/attachments/{attachment}/action", {"os-complete": {}})).is_success
         one, other = await group(client, strict["id"]), await group(client, loose["id"])
         refused = await client.call("PUT", f"/v3/{{p}}/groups/{one['id']}", add)
         assert "detach it, add it, and attach it anew" in fault(refused)[2]
@@ -402,44 +398,28 @@ def test_volumes_attached_in_a_consistent_group_are_frozen_together(tmp_path: Pa
 def test_a_volume_does_not_leave_a_consistent_group_that_is_being_frozen(tmp_path: Path, kind_of_work: str) -> None:
     """It could be attached by itself before it is frozen, and then not be frozen together with the others."""
 
-    async def work() -> None:
-        faults = Faults()
-        storage = ExportingMemoryStorage(tmp_path)
-        async with running(tmp_path, faulty(ExportingMemoryEngine(storage), faults)) as run:
-            client = await run.client()
-            client.version = "3.71"
-            one = await group(client, (await kind(run, group_specs=CONSISTENT))["id"])
-            first, other = [(await client.volume(group_id=one["id"]))["id"] for _ in range(2)]
-            await attach(client, first)
-            hang = faults.hang("ensure_group_snapshot")
-            if kind_of_work == "snapshot":
-                path, asked = "group_snapshots", {"group_snapshot": {"group_id": one["id"]}}
-            else:
-                path, asked = "groups/action", {"create-from-src": {"source_group_id": one["id"]}}
-            made = await client.call("POST", f"/v3/{{p}}/{path}", asked)
-            assert made.status_code == 202, made.text
-            await asyncio.wait_for(hang.reached.wait(), 10)
-            leave = {"group": {"remove_volumes": other}}
-            refused = await client.call("PUT", f"/v3/{{p}}/groups/{one['id']}", leave)
-            assert "is just being frozen" in fault(refused)[2]
-            await attach(client, other)
-            hang.release()
-            ((name, whole),) = made.json().items()
-            await client.until(name, whole["id"], "available")
-            assert (await client.call("PUT", f"/v3/{{p}}/groups/{one['id']}", leave)).status_code == 202
-            await storage.stop_serving()
+    async def work(run: Running, client: Client, faults: Faults) -> None:
+        one = await group(client, (await kind(run, group_specs=CONSISTENT))["id"])
+        first, other = [(await client.volume(group_id=one["id"]))["id"] for _ in range(2)]
+        await attach(client, first, CONNECTOR)
+        hang = faults.hang("ensure_group_snapshot")
+        if kind_of_work == "snapshot":
+            path, asked = "group_snapshots", {"group_snapshot": {"group_id": one["id"]}}
+        else:
+            path, asked = "groups/action", {"create-from-src": {"source_group_id": one["id"]}}
+        made = await client.call("POST", f"/v3/{{p}}/{path}", asked)
+        assert made.status_code == 202, made.text
+        await asyncio.wait_for(hang.reached.wait(), 10)
+        leave = {"group": {"remove_volumes": other}}
+        refused = await client.call("PUT", f"/v3/{{p}}/groups/{one['id']}", leave)
+        assert "is just being frozen" in fault(refused)[2]
+        await attach(client, other, CONNECTOR)
+        hang.release()
+        ((name, whole),) = made.json().items()
+        await client.until(name, whole["id"], "available")
+        assert (await client.call("PUT", f"/v3/{{p}}/groups/{one['id']}", leave)).status_code == 202
 
-    asyncio.run(work())
-
-
-async def attach(client: Client, volume_id: str) -> None:
-    """Let a host use a volume."""
-    body = {"attachment": {"volume_uuid": volume_id, "connector": {"host": "h"}}}
-    reply = await client.call("POST", "/v3/{p}/attachments", body)
-    assert reply.status_code == 200, reply.text
-    done = await client.call("POST", f"/v3/{{p}}/attachments/{reply.json()['attachment']['id']}/action",
-                             {"os-complete": {}})  # fmt: skip
-    assert done.is_success, done.text
+    with_faults(tmp_path, work)
 
 
 def test_types_that_a_group_names_stay(tmp_path: Path) -> None:

@@ -9,21 +9,14 @@ import pytest
 from openevs.engine.nbd import NbdClient, NbdError
 from openevs.testing.application import Client, Running
 from openevs.testing.faulty import Faults
+from tests.api import asking
 from tests.api.asking import act, fault, with_faults
 
 ATTACHMENTS = "/v3/{p}/attachments"
 
 
-async def attach(
-    client: Client, volume_id: str, host: str, mode: str | None = None, **connector: str
-) -> dict[str, Any]:
-    body = {"volume_uuid": volume_id, "connector": {"host": host}, "mode": mode}
-    reply = await client.call("POST", ATTACHMENTS, {"attachment": body})
-    assert reply.status_code == 200, reply.text
-    made: dict[str, Any] = reply.json()["attachment"]
-    done = await client.call("POST", f"{ATTACHMENTS}/{made['id']}/action", {"os-complete": {}})
-    assert done.status_code == 204, done.text
-    return made
+async def attach(client: Client, volume_id: str, host: str, mode: str | None = None) -> dict[str, Any]:
+    return await asking.attach(client, volume_id, {"host": host}, mode=mode)
 
 
 async def end(client: Client, attachment: dict[str, Any]) -> list[str]:
