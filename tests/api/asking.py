@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from openevs.compose import utc_now
 from openevs.domain.lifecycle import SNAPSHOT_STATUSES, VOLUME_STATUSES, Move
-from openevs.engine.port import Engine
+from openevs.engine.port import Engine, Exports
 from openevs.store.quotas import wrong_usage
 from openevs.store.snapshots import move_snapshot
 from openevs.store.volumes import move_volume
@@ -37,8 +37,16 @@ def at_work(
             client = await run.client()
             client.version = version
             await work(run, client)
+            await _end_exports(run.app.engine)
 
     asyncio.run(main())
+
+
+async def _end_exports(engine: Engine) -> None:
+    """Close what is still served: it belongs to storage, and would outlive the event loop."""
+    if isinstance(engine, Exports):
+        for volume_id in await engine.list_exports():
+            await engine.ensure_no_export(volume_id)
 
 
 def with_admin(
