@@ -46,6 +46,7 @@ class Keystone:
         (self.folder / "keystone.conf").write_text(
             f"[database]\nconnection = sqlite:///{self.folder}/keystone.db\n"
             f"[fernet_tokens]\nkey_repository = {self.folder}/fernet-keys\n"
+            f"[fernet_receipts]\nkey_repository = {self.folder}/receipt-keys\n"
             f"[credential]\nkey_repository = {self.folder}/credential-keys\n"
             "[cache]\nenabled = false\n"
         )
