@@ -422,6 +422,33 @@ def test_a_volume_does_not_leave_a_consistent_group_that_is_being_frozen(tmp_pat
     with_faults(tmp_path, work)
 
 
+def test_volumes_connected_over_tcp_are_frozen_at_one_instant_alone_or_not_at_all(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client, group_type: dict[str, Any]) -> None:
+        admin = await operator(run)
+        strict = await kind(run, name="strict", group_specs=CONSISTENT)
+        for group_type_id, together in ((strict["id"], True), (group_type["id"], False)):
+            made = await group(client, group_type_id)
+            members = [await client.volume(group_id=made["id"], volume_type=await type_id(admin)) for _ in range(3)]
+            await attach(client, members[0]["id"], {**CONNECTOR, "transport": "tcp"})
+            await snapshot(client, made["id"])  # those that are not connected are frozen with it
+            await attach(client, members[1]["id"], CONNECTOR)
+            asked = (
+                ("group_snapshots", {"group_snapshot": {"group_id": made["id"]}}),
+                ("groups/action", {"create-from-src": {"source_group_id": made["id"]}}),
+            )
+            for path, body in asked if together else ():
+                refused = await client.call("POST", f"/v3/{{p}}/{path}", body)
+                assert refused.status_code == 400, refused.text
+                assert members[0]["id"] in fault(refused)[2]
+                assert "over unix sockets only" in fault(refused)[2]
+            if not together:
+                await snapshot(client, made["id"])
+            for row in (await client.get("/v3/{p}/attachments"))["attachments"]:
+                assert (await client.call("DELETE", f"/v3/{{p}}/attachments/{row['id']}")).status_code == 200
+
+    grouped(tmp_path, work)
+
+
 def test_types_that_a_group_names_stay(tmp_path: Path) -> None:
     async def work(run: Running, client: Client, kind_: dict[str, Any]) -> None:
         admin = await operator(run)

@@ -15,7 +15,7 @@ from openevs.domain.quota import volume_usage
 from openevs.domain.rules import check_text
 from openevs.service.deps import Deps, accept, queue_work
 from openevs.service.groups import check_power
-from openevs.service.membership import STEADY
+from openevs.service.membership import STEADY, check_one_instant
 from openevs.service.placing import switched_off
 from openevs.service.volumes import CLONEABLE, SOURCE_SNAPSHOTS, boot_facts
 from openevs.store.database import Tx
@@ -64,6 +64,7 @@ def _accept_copy(tx: Tx, deps: Deps, caller: Caller, new: NewCopy) -> tuple[Grou
     kind = find_group_type(tx, source.group_type_id, hidden=True)
     if new.source_group_id is not None:
         check_power(deps, kind)
+        check_one_instant(tx, source, [one.like for one in sources])
     take_quota(tx, caller.project_id, groups_usage(), deps.quota_defaults)
     group = source._replace(
         id=new_uuid(),

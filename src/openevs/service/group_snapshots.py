@@ -16,7 +16,7 @@ from openevs.domain.model import Caller, Operation, Snapshot
 from openevs.domain.rules import SNAPSHOTTABLE, check_text
 from openevs.service.deps import Deps, accept, queue_work
 from openevs.service.groups import check_power
-from openevs.service.membership import STEADY
+from openevs.service.membership import STEADY, check_one_instant
 from openevs.service.parts import check_thawed
 from openevs.service.queries import GROUP_SNAPSHOT_FILTERS, ListQuery, list_rows
 from openevs.service.snapshots import NewSnapshot, add_snapshot
@@ -68,7 +68,9 @@ def _accept_group_snapshot(
     store.insert_group_snapshot(tx, made)
     owner = caller._replace(project_id=group.project_id)
     rows: list[Snapshot] = []
-    for member in volumes_of_group(tx, group.id):
+    members = volumes_of_group(tx, group.id)
+    check_one_instant(tx, group, members)
+    for member in members:
         volume = hold_volume(tx, member.id, SNAPSHOTTABLE["yes"], "snapshot")
         check_thawed(tx, deps, volume)
         wanted = NewSnapshot(volume.id, new.name, new.description)

@@ -6,7 +6,7 @@ from typing import Final
 from openevs.domain.errors import InUse, InvalidInput
 from openevs.domain.group import Group, is_consistent
 from openevs.domain.model import Caller, Snapshot, Volume
-from openevs.store.attachments import attachments_of_one
+from openevs.store.attachments import attachments_of, attachments_of_one
 from openevs.store.database import Tx
 from openevs.store.group_types import find_group_type
 from openevs.store.groups import hold_group
@@ -49,6 +49,26 @@ def check_member(tx: Tx, group: Group, volume_id: str) -> Volume:
 def must_be_together(tx: Tx, group: Group) -> bool:
     """Say whether the group's type asks for snapshots of one instant."""
     return is_consistent(find_group_type(tx, group.group_type_id, hidden=True).group_specs)
+
+
+def check_one_instant(tx: Tx, group: Group, volumes: Sequence[Volume]) -> None:
+    """Refuse to freeze volumes at one instant for which there would be none: over TCP each is served by itself.
+    Raises InUse."""
+    if not must_be_together(tx, group):
+        return
+    served = [
+        attachment
+        for of_one in attachments_of(tx, [volume.id for volume in volumes]).values()
+        for attachment in of_one
+        if attachment.connection_info is not None
+    ]
+    apart = {one.volume_id for one in served if (one.connection_info or {})["data"]["transport"] == "tcp"}
+    if apart and len({one.volume_id for one in served}) > 1:
+        raise InUse(
+            "group",
+            f"volumes of group {group.id} are connected over TCP ({', '.join(sorted(apart))}), and what is connected "
+            "can be frozen at one instant over unix sockets only; connect them so, or none but one of the group's.",
+        )
 
 
 def check_leaving(tx: Tx, group: Group, volume_id: str) -> Volume:
