@@ -9,7 +9,7 @@ A backup is there when its index is: the index is the last thing that `ensure_ba
 and may be deleted.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -107,7 +107,7 @@ class Vault(Protocol):
         """Return the vault's constant facts."""
 
     async def ensure_backup(
-        self, order: BackupOrder, read: Read, extents: Iterable[Range], report: Report = unreported
+        self, order: BackupOrder, read: Read, extents: Sequence[Range], report: Report = unreported
     ) -> BackupFacts:
         """Make the backup exist. `extents` come in order and do not overlap; outside of them the volume is as the
         parent has it (beyond the parent's end: zeros), or zeros if there is no parent.

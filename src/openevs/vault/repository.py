@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -63,15 +63,15 @@ class Repository:
         await asyncio.to_thread(self._store.close)
 
     async def ensure_backup(
-        self, order: BackupOrder, read: Read, extents: Iterable[Range], report: Report = unreported
+        self, order: BackupOrder, read: Read, extents: Sequence[Range], report: Report = unreported
     ) -> BackupFacts:
         await self._open()
         check_id(order.backup_id)
         async with self._makers.setdefault(order.backup_id, asyncio.Lock()):
             interrupted = await self._call(self._contents.was_begun, order.backup_id)
             if (found := await self._call(self._contents.root, order.backup_id)) is None:
-                ranges = [(extent.offset_bytes, extent.length_bytes) for extent in extents]
-                meter = Meter(report, sum(length for _, length in ranges))
+                meter = Meter(report, sum(extent.length_bytes for extent in extents))
+                ranges = ((extent.offset_bytes, extent.length_bytes) for extent in extents)
                 making = Making(self._contents, self._pool, 2 * self._threads, order, read, meter)
                 await making.run(ranges, self._clock())
                 meter.tell()

@@ -7,19 +7,19 @@ what either did, and a roll-back or a growth is one more layer, so none of that 
 Asked of a reader of the chain, which knows for each byte how deep its layer lies.
 """
 
-from collections.abc import Iterable, Sequence
+import heapq
+from collections.abc import Callable, Sequence
 
 from openevs.domain.ids import SnapshotId
 from openevs.engine.errors import EngineError, Mismatch
 from openevs.engine.layers.core import Core
+from openevs.engine.layers.extents import Extents
 from openevs.engine.layers.faults import translated
 from openevs.engine.layers.graph import LayerId
 from openevs.engine.layers.manifest import Snapshot
 from openevs.engine.layers.reads import Reader, Readers, Reading
 from openevs.engine.nbd_status import ALLOCATION, DEPTH, READS_AS_ZEROS, NbdStatus
 from openevs.engine.port import Extent
-
-_Range = tuple[int, int]
 
 
 class Changes:
@@ -40,22 +40,20 @@ class Changes:
             try:
                 async with self._readers.using(reader):
                     size = self._snapshot(snapshot_id).size_bytes
-                    if since is None:
-                        return _joined(await _not_zero(reader, size))
-                    found = await self._since(reader, size, since)
-                    return _joined(found)
+                    return await (_not_zero(reader, size) if since is None else self._since(reader, size, since))
             except EngineError:
                 if reader.chain == now():
                     raise  # else layers were merged meanwhile
 
-    async def _since(self, reader: Reader, size: int, since: SnapshotId) -> list[_Range]:
+    async def _since(self, reader: Reader, size: int, since: SnapshotId) -> Extents:
         """Ask both sides; of the same instant as far as layers go, or Mismatch is raised and it is done again."""
         before, _ = await self._reading.reader(since, 0, 0)
         async with self._readers.using(before):
             common = _common(reader.chain, before.chain)
             found = await _held(reader, len(reader.chain) - common, size)
             if len(before.chain) > common:
-                found = sorted(found + await _held(before, len(before.chain) - common, size))
+                also = await _held(before, len(before.chain) - common, size)
+                found = Extents(heapq.merge(found.ranges(), also.ranges()))
             return found
 
     def _check(self, snapshot_id: SnapshotId, since: SnapshotId | None) -> None:
@@ -85,30 +83,22 @@ def _common(one: Sequence[LayerId], other: Sequence[LayerId]) -> int:
     return count
 
 
-async def _held(reader: Reader, layers: int, size: int) -> list[_Range]:
+async def _held(reader: Reader, layers: int, size: int) -> Extents:
     """Return what the topmost `layers` of the chain hold. (What is in none is as deep as 0.)"""
     if not layers:
-        return []
-    size = min(size, reader.client.size_bytes)
+        return Extents()
+    return await _where(reader, size, DEPTH, lambda depth: 0 < depth <= layers)
+
+
+async def _not_zero(reader: Reader, size: int) -> Extents:
+    return await _where(reader, size, ALLOCATION, lambda flags: not flags & READS_AS_ZEROS)
+
+
+async def _where(reader: Reader, size: int, context: str, holds: Callable[[int], bool]) -> Extents:
+    found, size = Extents(), min(size, reader.client.size_bytes)
     with translated():
-        async with await NbdStatus.connect(reader.uri, DEPTH) as status:
-            return [(run.offset, run.length) async for run in status.runs(0, size) if 0 < run.value <= layers]
-
-
-async def _not_zero(reader: Reader, size: int) -> list[_Range]:
-    size = min(size, reader.client.size_bytes)
-    with translated():
-        async with await NbdStatus.connect(reader.uri, ALLOCATION) as status:
-            return [(run.offset, run.length) async for run in status.runs(0, size) if not run.value & READS_AS_ZEROS]
-
-
-def _joined(ranges: Iterable[_Range]) -> list[Extent]:
-    """Return sorted ranges as extents that neither overlap nor touch."""
-    found: list[Extent] = []
-    for start, length in ranges:
-        last = found[-1] if found else Extent(-1, 0)
-        if start > last.offset_bytes + last.length_bytes:
-            found.append(Extent(start, length))
-        else:
-            found[-1] = Extent(last.offset_bytes, max(last.length_bytes, start + length - last.offset_bytes))
+        async with await NbdStatus.connect(reader.uri, context) as status:
+            async for run in status.runs(0, size):
+                if holds(run.value):
+                    found.add(run.offset, run.length)
     return found
