@@ -55,6 +55,8 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
         raise CannotServe(str(error)) from None
     except VaultError as error:
         raise CannotServe(f"{error.reason[0].upper()}{error.reason[1:]}.") from None
+    except OSError as error:
+        raise CannotServe(f"{error.filename or 'A file'} cannot be used: {error.strerror}.") from None
     try:
         made = await app.start(base_url)
         # What was made so far stays. A full collection need not walk through all of it, which would hold up every
