@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import sqlalchemy as sa
 
@@ -40,6 +40,8 @@ from openevs.testing.faulty import Faults, faulty
 from openevs.testing.pace import Pace
 
 T = TypeVar("T")
+HUNG_SECONDS: Final = 25.0
+"""Less than until the next scan, which would hide that a bell was not rung; enough where other work goes on."""
 When = Literal["before", "after"]
 SETTINGS: Mapping[tuple[str, str], str] = {
     # A scan would commit now and then, and points could not be counted; bells and restarts do all the waking here.
@@ -153,7 +155,7 @@ class Stage(AbstractAsyncContextManager["Stage"]):
         """Do what a client would, and wait for all work; return False if the process has died meanwhile."""
         dead = asyncio.create_task(self.doom.dead.wait())
         work = asyncio.create_task(self._run(start))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(HUNG_SECONDS):
             await asyncio.wait({dead, work}, return_when=asyncio.FIRST_COMPLETED)
         dead.cancel()
         if not work.done():
@@ -169,7 +171,7 @@ class Stage(AbstractAsyncContextManager["Stage"]):
             await asyncio.sleep(0)
         self.doom.disarm()
 
-    async def settled(self, seconds: float = 10.0) -> None:
+    async def settled(self, seconds: float = HUNG_SECONDS) -> None:
         """Wait until no operation is open."""
         async with asyncio.timeout(seconds):
             while await self.app.db.read(partial(list_operations, only_open=True, limit=1)):  # noqa: ASYNC110
