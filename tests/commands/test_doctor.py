@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 import pytest
 
+from openevs.demo.service import end_daemons
 from openevs.engine.layers.engine import LayersEngine
 from openevs.engine.nbd import NbdClient
 from openevs.store.schema import SCHEMA
@@ -30,9 +31,10 @@ BLOCK = 64 << 10
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A data folder with a short path, for sockets."""
+    """A data folder with a short path, for sockets. What is left attached is not served after the test."""
     path = Path(tempfile.mkdtemp(prefix="evs-"))
     yield path
+    end_daemons(path / "run")
     shutil.rmtree(path)
 
 
