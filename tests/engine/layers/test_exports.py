@@ -16,7 +16,7 @@ from openevs.domain.ids import SnapshotId, VolumeId, new_uuid
 from openevs.engine.errors import Broken, Mismatch, NoSpace, OutcomeUnknown, Transient
 from openevs.engine.layers import LayersEngine, LayersSettings
 from openevs.engine.nbd import NbdClient, NbdError
-from openevs.engine.port import ExportSpec, SnapshotSpec, VolumeSpec
+from openevs.engine.port import ExportSpec, Limits, SnapshotSpec, VolumeSpec
 from tests.engine.layers.bench import BLOCK, Bench, on_bench, until
 
 
@@ -69,6 +69,36 @@ def test_what_a_client_discards_is_given_back() -> None:
             await client.flush()
             assert bench.allocated() < 1 << 20
             assert await client.read(0, BLOCK) == bytes(BLOCK)
+
+    on_bench(test)
+
+
+def test_what_is_discarded_after_a_snapshot_is_given_back_too() -> None:
+    async def test(bench: Bench) -> None:
+        volume_id = await bench.volume()
+        async with bench.served(volume_id) as client:
+            await bench.snapshot(volume_id)
+            await client.write(0, os.urandom(16 << 20))
+            await client.flush()
+            before = bench.allocated()
+            await client.trim(0, 16 << 20)
+            await client.flush()
+            assert bench.allocated() < before - (12 << 20)
+
+    on_bench(test)
+
+
+def test_limits_hold_after_a_snapshot_too() -> None:
+    async def test(bench: Bench) -> None:
+        volume_id = await bench.volume()
+        limits = Limits(total_requests=20)
+        async with await NbdClient.connect((await bench.engine.ensure_export(ExportSpec(volume_id))).uri) as client:
+            await bench.engine.ensure_limits(volume_id, limits)
+            await bench.snapshot(volume_id)
+            began = time.monotonic()
+            for number in range(60):
+                await client.write(number * BLOCK, b"a" * BLOCK)
+            assert time.monotonic() - began > 1.5, "sixty requests, and twenty a second are let through"
 
     on_bench(test)
 

@@ -9,7 +9,7 @@ import pytest
 
 from openevs import durable
 from openevs.domain.ids import SnapshotId, VolumeId
-from openevs.engine.layers import graph, manifest, qcow2
+from openevs.engine.layers import exports, graph, manifest, qcow2
 from openevs.engine.layers.faults import from_os_error, from_qemu
 from openevs.engine.layers.graph import LayerId, Merge, MissingLayerError
 from openevs.engine.layers.pool import Pool, new_layer_id
@@ -135,6 +135,15 @@ def test_a_damaged_manifest_is_refused_by_name(tmp_path: Path, name: str, text: 
     path.write_bytes(text.encode() if text else manifest.encode(a_manifest()))
     with pytest.raises(manifest.ManifestError, match=f"{name}.json"):
         manifest.read(path)
+
+
+def test_what_daemons_hold_has_the_names_that_other_versions_look_for() -> None:
+    volume_id = VolumeId("4f5f6a5e-6c1b-4f0e-8d6b-1f2e3d4c5b6a")
+    assert exports.node_name(LayerId("0123abcd-4567-89ef-0123-456789abcdef")) == "lASOrzUVn"
+    assert exports.file_name("lASOrzUVn") == "fASOrzUVn"
+    assert exports.export_id(volume_id) == "export-vKseZJja"
+    assert exports.filter_name(volume_id) == "tvKseZJja"
+    assert exports.limits_id(volume_id) == "gvKseZJja"
 
 
 def test_moving_a_layer_moves_heads_and_snapshots() -> None:

@@ -1,4 +1,7 @@
-"""How a volume is served: QEMU's words for its layers and its NBD server, and the facts a client needs."""
+"""How a volume is served: QEMU's words for its layers and its NBD server, and the facts a client needs.
+
+Daemons go on while the service is replaced by another version, which looks for what they hold by the names made here.
+"""
 
 import errno
 import hashlib
