@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
-from bench.client import POLL_SECONDS, QuickClient
+from bench.client import QuickClient
 from bench.figures import Row, Samples, milliseconds
 from bench.floor import Floor, FloorVolume
 from bench.rig import Rig, Running, attached_disk, running, scatter_now
@@ -17,6 +17,8 @@ BLOCKS = 5
 _SETTLE_SECONDS = 0.1
 _WHAT = "POST → available, attached and written"
 _LOOK_SECONDS = 0.05
+_REQUESTS = 2
+"""That are made for a snapshot: the one for it, and the look that is answered when it is there."""
 
 
 class Window(NamedTuple):
@@ -94,10 +96,10 @@ def _block(rig: Rig, service: Running, block: int) -> tuple[list[Window], list[R
         ours = stack.enter_context(Writer(disk.attached.uri, 0, SLOTS, rig.folder / "ours.times"))
         theirs = stack.enter_context(Writer(bare.uri, 0, SLOTS, rig.folder / "theirs.times"))
         theirs.pause()
-        last, length = service.client.snapshot(disk.volume_id)[0], 0.0
+        last, length = service.client.snapshot(disk.volume_id)[0], _LOOK_SECONDS
         for number in range(rig.rounds(20)):
             with _writing(ours):
-                quiet = _look(service.client, last, max(_LOOK_SECONDS, length * 1.5))
+                quiet = _look(service.client, last, max(_LOOK_SECONDS, length * 1.5), length / _REQUESTS)
                 last, asked, available = service.client.snapshot(disk.volume_id)
                 windows.append(Window(asked, available, quiet))
                 length = (available - asked) / 1e9
@@ -124,11 +126,11 @@ def _writing(writer: Writer) -> Iterator[None]:
         writer.pause()
 
 
-def _look(client: QuickClient, snapshot_id: str, seconds: float) -> int:
-    """Look at a snapshot as often as one does who waits for one, for so long; return the moment half-way."""
+def _look(client: QuickClient, snapshot_id: str, seconds: float, pause_seconds: float) -> int:
+    """Look at a snapshot once in each pause, for so long; return the moment half-way."""
     request = client.prepared("GET", f"/v3/{{p}}/snapshots/{snapshot_id}")
     began = time.monotonic_ns()
     while time.monotonic_ns() - began < seconds * 1e9:
         client.exchange(request)
-        time.sleep(POLL_SECONDS)
+        time.sleep(pause_seconds)
     return began + int(seconds * 1e9 / 2)

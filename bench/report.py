@@ -24,8 +24,8 @@ below. A line that is missed says MISSED and stays: the limit is not lowered. No
 _WAYS = """
 ## How it was measured
 
-* The client is one keep-alive connection of prepared bytes; it looks every half millisecond, so a status is seen about
-  a millisecond after it is there. That is part of the figure.
+* The client is one keep-alive connection of prepared bytes. It looks at once, and is answered when the work has ended
+  (`server.settle_seconds`); else it would look again every half millisecond.
 * *Attached and written*: a process of its own writes 4 KiB records, one at a time, with a flush after every 16th, as
   fast as it is answered. While the floor is measured, it is the floor's volume that is written to.
 * The floor is what the design cannot do without: two commits to SQLite (`synchronous=FULL`) on the same disk, one
@@ -51,8 +51,8 @@ def place(folder: Path) -> list[str]:
 
 _WHY: Final = {
     "POST → available, attached and written (stricter)": (
-        "The cut is not what takes the time: the rest is the service's own work for a request, an operation and the "
-        "client's polls, in one Python process that shares two cores with the writer, the daemon and the client."
+        "The cut is not what takes the time: the rest is the service's own work for two requests and an operation, in "
+        "one Python process that shares two cores with the writer, the daemon and the client."
     ),
     "writer's worst latency in that window": (
         "The longest wait is at the cut, at the first flush after it, or while the service works on the request: then "

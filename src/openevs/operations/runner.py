@@ -75,6 +75,8 @@ class Runner:
         self._db, self._engine, self._kinds, self._clock = db, engine, kinds, clock
         self._node, self._settings, self._observe = node, settings, observe
         self._working: dict[str, asyncio.Task[None]] = {}
+        self._about: dict[str, asyncio.Task[None]] = {}
+        """What is being worked on, by the id of what it is about."""
         self._waiting: dict[str, list[asyncio.Future[Operation]]] = {}
         self._loops: list[asyncio.Task[None]] = []
         self._wake = asyncio.Event()
@@ -120,6 +122,15 @@ class Runner:
                 waiting.remove(future)
             if not waiting:
                 self._waiting.pop(operation_id, None)
+
+    def works_on(self, resource_id: str) -> bool:
+        """Say whether an operation about this is being worked on here."""
+        return resource_id in self._about
+
+    async def settled(self, resource_id: str, timeout_seconds: float) -> None:
+        """Wait until that work has ended or is put off, or the time is over."""
+        if (task := self._about.get(resource_id)) is not None:
+            await asyncio.wait({task}, timeout=timeout_seconds)
 
     # Life -------------------------------------------------------------------------------------------------------
 
@@ -188,12 +199,13 @@ class Runner:
         if overtaken is not None:
             overtaken.cancel()
         task = asyncio.create_task(self._work(operation), name=f"{operation.kind} {operation.id}")
-        self._working[operation.id] = task
-        task.add_done_callback(lambda ended: self._ended(operation.id, ended))
+        self._working[operation.id] = self._about[operation.resource_id] = task
+        task.add_done_callback(lambda ended: self._ended(operation, ended))
 
-    def _ended(self, operation_id: str, task: asyncio.Task[None]) -> None:
-        if self._working.get(operation_id) is task:
-            del self._working[operation_id]
+    def _ended(self, operation: Operation, task: asyncio.Task[None]) -> None:
+        for tasks, key in ((self._working, operation.id), (self._about, operation.resource_id)):
+            if tasks.get(key) is task:
+                del tasks[key]
         if self._left_waiting:
             self._wake.set()
 

@@ -28,6 +28,13 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     request_timeout_seconds: Annotated[
         float, Meta(gt=0, description="Time a client has to send its whole body; slower ones get 408.")
     ] = 30.0
+    settle_seconds: Annotated[
+        float,
+        Meta(
+            ge=0,
+            description="How long showing something that is being worked on waits for that work to end; 0: not at all.",
+        ),
+    ] = 0.25
     wait_seconds: Annotated[
         float,
         Meta(
