@@ -25,8 +25,10 @@ CHOICES: Final = (
     ("the status of EVS.2409", "409 for a single snapshot; it belongs to v5, whose status is in the table of calls"),
     (
         "a look at what was just asked for",
-        "waits for the work to end, a quarter of a second at most (`server.settle_seconds`); the answer to the request "
-        "itself always says `creating`, `deleting`, …",
+        (
+            "waits for the work to end, a quarter of a second at most (`server.settle_seconds`); the answer to the "
+            "request itself always says `creating`, `deleting`, …"
+        ),
     ),
     (
         "names that begin with `autobk_snapshot_`",
