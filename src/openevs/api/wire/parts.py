@@ -161,7 +161,7 @@ def capabilities_of(deps: Deps, backend: str) -> dict[str, Any]:
     return {
         "volume_backend_name": backend,
         "vendor_name": VENDOR,
-        "driver_version": deps.engine_version() or "0",
+        "driver_version": deps.engine_version().rpartition(" ")[2] or "0",  # without the program's name
         "storage_protocol": PROTOCOL,
         "pool_name": backend,
         "total_capacity_gb": "unknown" if storage is None else round(storage.total_gib, 2),
