@@ -115,14 +115,17 @@ class Heads:
         Wants `host.lock` held; that each volume concerned is `unsure` keeps its own calls from cutting meanwhile."""
         groups = volume.manifest.pending_groups()
         cuts: list[Cut] = []
+        frozen: set[LayerId] = set()
         for each in self._core.guests(host):
             if each is volume or groups & each.manifest.pending_groups():
                 missing = await self._missing(each, host.daemon)
                 await self._inside.open_heads(host.daemon, missing)
                 cuts += [Cut(each.manifest, head) for head in missing[-1:]]
+                frozen |= {below for head in missing if (below := self._core.parents[head]) is not None}
         if cuts:
             async with aimed(host.daemon, cuts) as order:
                 await cut(order, None)
+            host.unsealed |= frozen
             self._cut_at |= dict.fromkeys(groups, datetime.now(UTC))
         made_up = [self._cut_at[group] for group in groups if group in self._cut_at]
         return max(made_up) if made_up else datetime.now(UTC) if cuts else None
