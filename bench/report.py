@@ -68,6 +68,10 @@ _WHY: Final = {
         "More than half of it is the flush of sixteen volumes, which goes on before anybody is held up: for each of "
         "them QEMU writes reference counts, flushes, writes tables, flushes."
     ),
+    "full backup": (
+        "The bare loop stores nothing. A backup also puts what it has compressed on stable storage, so a slow moment "
+        "of the disk shows in the one and not in the other."
+    ),
     "POST → available, snapshot 200 and on": (
         "QEMU stops and starts each layer of the chain for a cut, at some 10 µs a layer."
     ),

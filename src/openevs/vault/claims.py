@@ -12,6 +12,10 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Final
+
+WHOLE_MAX: Final = 1 << 16
+"""Some 8 MB; a backup that has more chunks reads some of those again that it comes upon again."""
 
 
 @dataclass(eq=False, slots=True)
@@ -22,6 +26,8 @@ class Hold:
     """Segments that are stored; the chunks they name are needed too."""
     names: set[bytes] = field(default_factory=set)
     """Names that were claimed, but may be in no stored segment yet."""
+    whole: set[bytes] = field(default_factory=set)
+    """Names of chunks that this backup has stored, or read and found whole: not more than `WHOLE_MAX` of them."""
 
 
 class Claims:

@@ -18,7 +18,7 @@ import msgspec
 import structlog
 
 from openevs.domain.ids import BackupId, new_hex
-from openevs.vault.claims import Claims, Hold
+from openevs.vault.claims import WHOLE_MAX, Claims, Hold
 from openevs.vault.errors import Broken, Damaged, Missing, WrongKey
 from openevs.vault.index import FORMAT, IndexFormatError, Root, Run, decode_root, decode_segment, encode_root
 from openevs.vault.objects import ObjectStore
@@ -96,11 +96,16 @@ class Contents:
         was damaged since would spoil this backup too; written anew, it is whole again for the older ones as well."""
         name = self._sealer.name(plain)
         self.claims.claim(hold, name)
-        if self._is_whole(name):
+        if name in hold.whole:
             return Stored(name, 0)
-        sealed = self._sealer.seal(plain, name)
-        self.store.put(chunk_key(name), sealed)
-        return Stored(name, len(sealed))
+        stored_bytes = 0
+        if not self._is_whole(name):
+            sealed = self._sealer.seal(plain, name)
+            self.store.put(chunk_key(name), sealed)
+            stored_bytes = len(sealed)
+        if len(hold.whole) < WHOLE_MAX:
+            hold.whole.add(name)
+        return Stored(name, stored_bytes)
 
     def _is_whole(self, name: bytes) -> bool:
         try:
