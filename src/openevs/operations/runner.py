@@ -75,7 +75,7 @@ class Runner:
         self._db, self._engine, self._kinds, self._clock = db, engine, kinds, clock
         self._node, self._settings, self._observe = node, settings, observe
         self._working: dict[str, asyncio.Task[None]] = {}
-        self._about: dict[str, asyncio.Task[None]] = {}
+        self._about: dict[str, Operation] = {}
         """What is being worked on, by the id of what it is about."""
         self._waiting: dict[str, list[asyncio.Future[Operation]]] = {}
         self._loops: list[asyncio.Task[None]] = []
@@ -123,14 +123,12 @@ class Runner:
             if not waiting:
                 self._waiting.pop(operation_id, None)
 
-    def works_on(self, resource_id: str) -> bool:
-        """Say whether an operation about this is being worked on here."""
-        return resource_id in self._about
-
-    async def settled(self, resource_id: str, timeout_seconds: float) -> None:
-        """Wait until that work has ended or is put off, or the time is over."""
-        if (task := self._about.get(resource_id)) is not None:
-            await asyncio.wait({task}, timeout=timeout_seconds)
+    async def settled(self, resource_id: str, project_id: str | None, timeout_seconds: float) -> None:
+        """Wait until work on this that goes on here has ended or is put off, or the time is over. With a project, the
+        work of others does not exist."""
+        operation = self._about.get(resource_id)
+        if operation is not None and project_id in (None, operation.project_id):
+            await asyncio.wait({self._working[operation.id]}, timeout=timeout_seconds)
 
     # Life -------------------------------------------------------------------------------------------------------
 
@@ -199,13 +197,15 @@ class Runner:
         if overtaken is not None:
             overtaken.cancel()
         task = asyncio.create_task(self._work(operation), name=f"{operation.kind} {operation.id}")
-        self._working[operation.id] = self._about[operation.resource_id] = task
+        self._working[operation.id] = task
+        self._about[operation.resource_id] = operation
         task.add_done_callback(lambda ended: self._ended(operation, ended))
 
     def _ended(self, operation: Operation, task: asyncio.Task[None]) -> None:
-        for tasks, key in ((self._working, operation.id), (self._about, operation.resource_id)):
-            if tasks.get(key) is task:
-                del tasks[key]
+        if self._working.get(operation.id) is task:
+            del self._working[operation.id]
+        if self._about.get(operation.resource_id) is operation:
+            del self._about[operation.resource_id]
         if self._left_waiting:
             self._wake.set()
 

@@ -18,7 +18,7 @@ from openevs.domain.ids import BackupId, new_uuid
 from openevs.domain.lifecycle import SnapshotMoves, VolumeMoves
 from openevs.domain.model import Caller, Operation, Snapshot, Volume
 from openevs.domain.rules import check_metadata, check_text
-from openevs.service.deps import Deps, accept, queue_work, worth_another_look
+from openevs.service.deps import Deps, accept, queue_work, settle
 from openevs.service.parts import check_thawed
 from openevs.service.queries import BACKUP_FILTERS, ListQuery, read_page
 from openevs.service.snapshots import snapshot_record
@@ -180,8 +180,8 @@ async def get_backup(deps: Deps, caller: Caller, backup_id: str) -> Shown:
         found = store.find_backup(tx, backup_id, caller.scope)
         return Shown(found, bool(store.parents_among(tx, [found.id])))
 
-    shown = await deps.db.read(find)
-    return await deps.db.read(find) if await worth_another_look(deps, backup_id) else shown
+    await settle(deps, caller, backup_id)
+    return await deps.db.read(find)
 
 
 async def list_backups(deps: Deps, caller: Caller, query: ListQuery) -> tuple[list[Shown], int | None]:

@@ -33,11 +33,9 @@ class Bell(Protocol):
     async def finished(self, operation_id: str, timeout_seconds: float) -> Operation | None:
         """Wait until an operation has ended and return it; None if it has not within the time."""
 
-    def works_on(self, resource_id: str) -> bool:
-        """Say whether an operation about this is being worked on here."""
-
-    async def settled(self, resource_id: str, timeout_seconds: float) -> None:
-        """Wait until that work has ended or is put off, or the time is over."""
+    async def settled(self, resource_id: str, project_id: str | None, timeout_seconds: float) -> None:
+        """Wait until work on this that goes on here has ended or is put off, or the time is over. With a project, the
+        work of others does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +138,9 @@ async def wait_for(deps: Deps, operation_id: str) -> Operation:
     return ended
 
 
-async def worth_another_look(deps: Deps, resource_id: str) -> bool:
-    """Say whether what was just read may have changed since: if it is being worked on here, after a wait for that work.
+async def settle(deps: Deps, caller: Caller, resource_id: str) -> None:
+    """Before something is shown: give work on it that goes on here a moment to end.
 
     Clients look at what they wait for at once, and then every second or two; nearly all work ends in a fraction of
     that, and so most of them need to look once only."""
-    if not deps.bell.works_on(resource_id):
-        return False
-    await deps.bell.settled(resource_id, deps.settings.server.settle_seconds)
-    return True
+    await deps.bell.settled(resource_id, caller.scope, deps.settings.server.settle_seconds)

@@ -23,7 +23,7 @@ from openevs.domain.rules import (
     check_text,
     is_reserved_name,
 )
-from openevs.service.deps import Deps, accept, queue_work, worth_another_look
+from openevs.service.deps import Deps, accept, queue_work, settle
 from openevs.service.parts import check_thawed
 from openevs.service.queries import SNAPSHOT_FILTERS, ListQuery, list_rows
 from openevs.service.reverting import begin_reverting
@@ -141,10 +141,8 @@ def snapshot_record(
 
 async def get_snapshot(deps: Deps, caller: Caller, snapshot_id: str) -> Snapshot:
     """Return a snapshot of the caller's project (an administrator: of any). Raises NotFound."""
-    found = deps.db.look_up(store.find_snapshot, snapshot_id, caller.scope)
-    if await worth_another_look(deps, snapshot_id):
-        return deps.db.look_up(store.find_snapshot, snapshot_id, caller.scope)
-    return found
+    await settle(deps, caller, snapshot_id)
+    return deps.db.look_up(store.find_snapshot, snapshot_id, caller.scope)
 
 
 async def list_snapshots(deps: Deps, caller: Caller, query: ListQuery) -> tuple[list[Snapshot], int | None]:
