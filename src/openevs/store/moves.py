@@ -35,13 +35,7 @@ def move_row(
         values["updated_at"] = now
     if move.remember:
         values["previous_status"] = table.c.status
-    statement = sa.update(table).where(table.c.id == row_id, table.c.status.in_(sorted(move.froms)))
-    if project_id is not None:
-        statement = statement.where(table.c.project_id == project_id)
-    row = tx.execute(statement.values(values).returning(*table.c)).first()
-    if row is None:
-        raise _why_not(tx, table, row_id, move.froms, move.action, project_id)
-    return make(row)
+    return make(_change(tx, table, row_id, move.froms, move.action, project_id, values))
 
 
 def hold_row(
@@ -59,13 +53,7 @@ def hold_row(
     It is an UPDATE that changes nothing, so that on a database with several writers nobody else can move it meanwhile.
     With a `project_id`, rows of other projects do not exist. Raises NotFound, WrongStatus.
     """
-    statement = sa.update(table).where(table.c.id == row_id, table.c.status.in_(sorted(statuses)))
-    if project_id is not None:
-        statement = statement.where(table.c.project_id == project_id)
-    row = tx.execute(statement.values(status=table.c.status).returning(*table.c)).first()
-    if row is None:
-        raise _why_not(tx, table, row_id, statuses, action, project_id)
-    return make(row)
+    return make(_change(tx, table, row_id, statuses, action, project_id, {"status": table.c.status}))
 
 
 def update_row(
@@ -87,6 +75,24 @@ def update_row(
     if row is None:
         raise NotFound(_kind(table), row_id)
     return make(row)
+
+
+def _change(
+    tx: Tx,
+    table: sa.Table,
+    row_id: str,
+    statuses: frozenset[str],
+    action: str,
+    project_id: str | None,
+    values: Mapping[str, Any],
+) -> sa.Row[Any]:
+    statement = sa.update(table).where(table.c.id == row_id, table.c.status.in_(sorted(statuses)))
+    if project_id is not None:
+        statement = statement.where(table.c.project_id == project_id)
+    row = tx.execute(statement.values(values).returning(*table.c)).first()
+    if row is None:
+        raise _why_not(tx, table, row_id, statuses, action, project_id)
+    return row
 
 
 def _why_not(

@@ -1,12 +1,15 @@
 """Seals: a frozen layer may be written by nobody soon after the cut, and before anything else opens it."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
 from openevs.domain.ids import VolumeId
 from openevs.engine.layers import serving
 from openevs.engine.layers.exports import node_name
+from openevs.engine.nbd import NbdClient
 from openevs.engine.port import ExportSpec
 from tests.engine.layers.bench import BLOCK, Bench, on_bench, until
 
@@ -45,34 +48,34 @@ def test_what_was_frozen_is_read_only_soon_after() -> None:
     on_bench(test)
 
 
-def test_a_volume_made_from_it_at_once_can_be_opened_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving, "_TIDY_SECONDS", 30.0)  # so that it is not sealed by the way
+@asynccontextmanager
+async def just_frozen(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[VolumeId, NbdClient]]:
+    """Give a volume made from a snapshot that is not sealed, nor would be by the way, and the snapshot's own client."""
+    monkeypatch.setattr(serving, "_TIDY_SECONDS", 30.0)
+    volume_id = await bench.volume()
+    async with bench.served(volume_id) as client:
+        await client.write(0, b"a" * BLOCK)
+        snapshot_id = await bench.snapshot(volume_id)
+        assert unsealed(bench, volume_id)
+        yield await bench.clone(snapshot_id), client
+        assert await writable(bench, volume_id) == [True, False]
 
+
+def test_a_volume_made_from_it_at_once_can_be_opened_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     async def test(bench: Bench) -> None:
-        volume_id = await bench.volume()
-        async with bench.served(volume_id) as client:
-            await client.write(0, b"a" * BLOCK)
-            snapshot_id = await bench.snapshot(volume_id)
-            assert unsealed(bench, volume_id)
-            clone_id = await bench.clone(snapshot_id)
-            async with bench.served(clone_id) as other:  # QEMU would refuse to open what another process may write
-                await client.write(0, b"b" * BLOCK)
-                assert await other.read(0, BLOCK) == b"a" * BLOCK
-                assert await writable(bench, volume_id) == [True, False]
+        async with (
+            just_frozen(bench, monkeypatch) as (clone_id, client),
+            bench.served(clone_id) as other,  # QEMU would refuse to open what another process may write
+        ):
+            await client.write(0, b"b" * BLOCK)
+            assert await other.read(0, BLOCK) == b"a" * BLOCK
 
     on_bench(test)
 
 
 def test_a_detached_volume_made_from_it_can_be_written_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving, "_TIDY_SECONDS", 30.0)  # so that it is not sealed by the way
-
     async def test(bench: Bench) -> None:
-        volume_id = await bench.volume()
-        async with bench.served(volume_id) as client:
-            await client.write(0, b"a" * BLOCK)
-            snapshot_id = await bench.snapshot(volume_id)
-            assert unsealed(bench, volume_id)
-            clone_id = await bench.clone(snapshot_id)
+        async with just_frozen(bench, monkeypatch) as (clone_id, _):
             await bench.engine.write(clone_id, BLOCK, b"b" * BLOCK)
             await bench.engine.flush(clone_id)
             assert await bench.text(clone_id, 2) == "ab"

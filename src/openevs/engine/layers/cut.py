@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -59,12 +59,9 @@ async def flushing(probes: Sequence[NbdClient | None]) -> AsyncIterator[None]:
                     task.result()
 
 
-@asynccontextmanager
-async def aimed(daemon: Daemon, cuts: Sequence[Cut]) -> AsyncIterator[Order]:
+def aimed(daemon: Daemon, cuts: Sequence[Cut]) -> AbstractAsyncContextManager[Order]:
     """Let the daemon read the command that the block is to give it by `cut`."""
-    options = [filter_options(each.volume, each.new) for each in cuts]
-    async with daemon.holding("blockdev-reopen", {"options": options}) as order:
-        yield order
+    return daemon.holding("blockdev-reopen", {"options": [filter_options(each.volume, each.new) for each in cuts]})
 
 
 async def cut(order: Order, probe: NbdClient | None) -> Cost:
