@@ -134,7 +134,6 @@ class Groups:
                 for volume, old in zip(volumes, was, strict=True):
                     self._note(volume, old, group, cost)
         self._place(group, volumes)
-        core.bell.set()
         _log.info("group_cut", volumes=len(volumes), cut_ms=cost and cost.cut_ms, stall_ms=cost and cost.stall_ms)
 
     @asynccontextmanager
@@ -218,6 +217,7 @@ class Groups:
                             if volume.manifest.export is not None:
                                 self._serving.tidy(volume)
                 await asyncio.to_thread(self._core.pool.remove_record, group)
+                self._core.bell.set()  # not at the cut: looking at every layer takes a while
         except EngineError as error:  # the record stays, and says the same
             _log.warning("group_not_put_in_place", group=group, reason=error.reason)
 

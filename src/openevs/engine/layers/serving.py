@@ -299,6 +299,7 @@ class Serving:
                         if volume.outgrown:
                             await self.heads.show_size(volume, daemon)
                         await self.heads.probe(volume)
+                    self._core.bell.set()  # not at the cut: looking at every layer takes a while
                     if volume.outgrown:
                         volume.later = asyncio.get_running_loop().call_later(_OUTGROWN_SECONDS, self.tidy, volume)
             except EngineError as error:  # each of these is done inline if it is missing

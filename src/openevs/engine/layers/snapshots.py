@@ -143,7 +143,6 @@ class Snapshots:
         )
         volume.dirty = True
         self._serving.tidy(volume)
-        core.bell.set()
         _log.info(
             "snapshot_cut", volume_id=spec.volume_id, snapshot_id=spec.snapshot_id,
             cut_ms=cost.cut_ms, stall_ms=cost.stall_ms,
