@@ -69,8 +69,9 @@ _WHY: Final = {
         "them QEMU writes reference counts, flushes, writes tables, flushes."
     ),
     "full backup": (
-        "The bare loop stores nothing, while a backup also puts what it has compressed on stable storage. The code that "
-        "had reached the line on a faster day of the same machine gave 0.42 in turns with this one, which gave 0.46."
+        "The bare loop stores nothing, while a backup also puts what it has compressed on stable storage. The code "
+        "that had reached the line on a faster day of the same machine gave 0.42 in turns with this one, which gave "
+        "0.46."
     ),
     "POST → available, snapshot 200 and on": ("QEMU stops and starts each layer of the chain for a cut."),
 }
