@@ -7,14 +7,17 @@ import os
 from pathlib import Path
 
 
-def write_file(path: Path, data: bytes) -> None:
-    """Make the file hold exactly `data`, which lasts; its name may not yet."""
+def write_file(path: Path, data: bytes, *, cached: bool = True) -> None:
+    """Make the file hold exactly `data`, which lasts; its name may not yet. What is hardly read again soon (`cached` is
+    False) takes no memory that others could use."""
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         view = memoryview(data)
         while view:
             view = view[os.write(file, view) :]
         os.fsync(file)
+        if not cached:
+            os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
     finally:
         os.close(file)
 

@@ -113,7 +113,7 @@ async def stored(folder: Path, *object_ids: str) -> list[bytes]:
     engine = LayersEngine(folder / "pool", folder / "run")
     await engine.open()
     try:
-        return [await engine.read(object_id, BLOCK, BLOCK) for object_id in object_ids]  # type: ignore[arg-type]
+        return [bytes(await engine.read(object_id, BLOCK, BLOCK)) for object_id in object_ids]  # type: ignore[arg-type]
     finally:
         await engine.close()
 

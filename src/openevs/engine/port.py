@@ -276,7 +276,7 @@ class Checks(Protocol):
 class Reads(Protocol):
     """The power to read the bytes of a volume that is not exported, or of a snapshot, without a client."""
 
-    async def read(self, object_id: VolumeId | SnapshotId, offset_bytes: int, length_bytes: int) -> bytes:
+    async def read(self, object_id: VolumeId | SnapshotId, offset_bytes: int, length_bytes: int) -> bytes | bytearray:
         """Return exactly `length_bytes` bytes. Raises Mismatch for an unknown id or a range beyond the end."""
 
 

@@ -237,7 +237,7 @@ class _Wrapped:
 class _WithReads(_Wrapped):
     _engine: Reads
 
-    async def read(self, object_id: VolumeId | SnapshotId, offset_bytes: int, length_bytes: int) -> bytes:
+    async def read(self, object_id: VolumeId | SnapshotId, offset_bytes: int, length_bytes: int) -> bytes | bytearray:
         call = Call("read", (object_id, offset_bytes, length_bytes))
         return await self._around(call, lambda: self._engine.read(object_id, offset_bytes, length_bytes))
 

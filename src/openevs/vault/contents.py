@@ -91,7 +91,7 @@ class Contents:
 
     # Chunks and segments
 
-    def put(self, plain: bytes, hold: Hold) -> Stored:
+    def put(self, plain: bytes | bytearray, hold: Hold) -> Stored:
         """Make the store hold these bytes. What is there under their name is read first: relied on unread, a chunk that
         was damaged since would spoil this backup too; written anew, it is whole again for the older ones as well."""
         name = self._sealer.name(plain)

@@ -95,7 +95,7 @@ class FolderStore:
         with _translated(self._folder):
             unfinished = self._folder / "tmp" / f"{next(self._numbers)}"
             try:
-                durable.write_file(unfinished, data)
+                durable.write_file(unfinished, data, cached=False)
                 try:
                     unfinished.rename(path)
                 except FileNotFoundError:

@@ -96,7 +96,7 @@ class Making:
         self._meter.add(stored=stored)
         return runs
 
-    async def _read_pieces(self, start: int, pieces: Sequence[Piece]) -> list[bytes]:
+    async def _read_pieces(self, start: int, pieces: Sequence[Piece]) -> Sequence[bytes | bytearray]:
         first, last = pieces[0].offset, pieces[-1]
         length = last.offset + last.length - first
         data = await self._read(start + first, length)
@@ -105,7 +105,9 @@ class Making:
             return [data]
         return [data[piece.offset - first : piece.offset - first + piece.length] for piece in pieces]
 
-    def _store_chunk(self, pieces: Sequence[Piece], data: Sequence[bytes], hold: Hold) -> tuple[list[Run], int]:
+    def _store_chunk(
+        self, pieces: Sequence[Piece], data: Sequence[bytes | bytearray], hold: Hold
+    ) -> tuple[list[Run], int]:
         full = [(piece, part) for piece, part in zip(pieces, data, strict=True) if part != _ZEROS[: piece.length]]
         if not full:
             return [], 0

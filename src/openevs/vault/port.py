@@ -83,7 +83,7 @@ class Range(Protocol):
     def length_bytes(self) -> int: ...
 
 
-Read = Callable[[int, int], Awaitable[bytes]]
+Read = Callable[[int, int], Awaitable[bytes | bytearray]]
 """(offset, length) → exactly that many bytes. Called several times at once."""
 Write = Callable[[int, bytes], Awaitable[None]]
 """(offset, bytes). Called several times at once, never for the same place."""

@@ -71,12 +71,12 @@ class Sealer:
         """What tells this key from others, and tells nothing else; empty if there is none."""
         return self._mark
 
-    def name(self, plain: bytes) -> bytes:
+    def name(self, plain: bytes | bytearray) -> bytes:
         """Return the name of these bytes."""
         digest = hashlib.sha256(plain).digest()
         return digest if self._name_key is None else hmac.digest(self._name_key, digest, "sha256")
 
-    def seal(self, plain: bytes, name: bytes) -> bytes:
+    def seal(self, plain: bytes | bytearray, name: bytes) -> bytes:
         """Return the object that holds the bytes."""
         packed = self._compressor().compress(plain)
         if self._aes is None:

@@ -91,7 +91,7 @@ def test_a_live_snapshot_is_one_instant(clients: int) -> None:
         for client in connections:
             await client.close()
         for snapshot_id, least, most in taken:
-            data = await bench.engine.read(snapshot_id, 0, CLIENTS * SLOTS * BLOCK)
+            data = bytes(await bench.engine.read(snapshot_id, 0, CLIENTS * SLOTS * BLOCK))
             assert faults(data, least, most) == []
         assert sum(writers.acked) > 100
 

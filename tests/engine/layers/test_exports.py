@@ -250,9 +250,9 @@ def test_a_full_disk_loses_nothing_that_was_acknowledged(small_disk: Path) -> No
             assert (await bench.engine.read(taken, 0, 8)) == (1).to_bytes(8, "big")
         await bench.engine.ensure_no_export(volume_id)
         await bench.lose()
-        data = await bench.engine.read(volume_id, 0, written * BLOCK)
-        assert data[:BLOCK] == b"z" * BLOCK
-        assert all(data[at * BLOCK : at * BLOCK + 8] == (at + 1).to_bytes(8, "big") for at in range(1, written))
+        contents = await bench.engine.read(volume_id, 0, written * BLOCK)
+        assert contents[:BLOCK] == b"z" * BLOCK
+        assert all(contents[at * BLOCK : at * BLOCK + 8] == (at + 1).to_bytes(8, "big") for at in range(1, written))
 
     on_bench(test, folder=small_disk)
 

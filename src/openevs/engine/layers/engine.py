@@ -198,7 +198,7 @@ class LayersEngine:
     # Reads
 
     @_whole
-    async def read(self, object_id: VolumeId | SnapshotId, offset_bytes: int, length_bytes: int) -> bytes:
+    async def read(self, object_id: VolumeId | SnapshotId, offset_bytes: int, length_bytes: int) -> bytes | bytearray:
         return await self._opened().reads.read(object_id, offset_bytes, length_bytes)
 
     # Writes, and what changed

@@ -203,7 +203,7 @@ class Reading:
         self._serving = serving
         self._readers = readers
 
-    async def read(self, object_id: VolumeId | SnapshotId, offset_bytes: int, length_bytes: int) -> bytes:
+    async def read(self, object_id: VolumeId | SnapshotId, offset_bytes: int, length_bytes: int) -> bytes | bytearray:
         """Return that range of a snapshot, or of a volume that is not exported."""
         while True:
             reader, now = await self.reader(object_id, offset_bytes, length_bytes)
@@ -243,11 +243,11 @@ class Reading:
                         raise
 
 
-async def _read(reader: Reader, offset: int, length: int) -> bytes:
+async def _read(reader: Reader, offset: int, length: int) -> bytearray:
     """Return that range of what the reader shows; zeros beyond its end."""
     there = max(0, min(length, reader.client.size_bytes - offset))
     with translated():
-        data = await reader.client.read(offset, there)
+        data = await reader.client.receive(offset, there)
     return data if there == length else data + bytes(length - there)
 
 

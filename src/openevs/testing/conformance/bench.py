@@ -150,7 +150,7 @@ class ExportBench:
     async def read(self, object_id: ObjectId, offset_bytes: int, length_bytes: int) -> bytes:
         exported = (await self._engine.list_exports()).get(VolumeId(object_id))
         if exported is None:
-            return await self._engine.read(object_id, offset_bytes, length_bytes)
+            return bytes(await self._engine.read(object_id, offset_bytes, length_bytes))
         async with await NbdClient.connect(exported.uri) as client:
             return await client.read(offset_bytes, length_bytes)
 

@@ -23,7 +23,7 @@ async def _bytes(bench: EngineBench, object_id: VolumeId | SnapshotId, length: i
     engine = bench.engine
     if not isinstance(engine, Reads):
         raise ConformanceError("the engine says that it reads, but has no such method")
-    return await engine.read(object_id, 0, length)
+    return bytes(await engine.read(object_id, 0, length))
 
 
 async def check_volume_released_and_adopted(bench: EngineBench) -> None:
