@@ -1,6 +1,7 @@
 """Attachments, v3 from microversion 3.27 on (spec 4.5)."""
 
-from typing import Any, Final
+from functools import partial
+from typing import Final
 
 from openevs.api.call import Call, Reply, Route
 from openevs.api.wire.attachments import (
@@ -97,58 +98,18 @@ async def delete_attachment(call: Call) -> Reply:
 _PATH = "{project_id}/attachments"
 _ONE = _PATH + "/{attachment_id}"
 _LIST = ATTACHMENT_LIST.parameters()
-_ROWS: Final[tuple[tuple[Any, ...], ...]] = (
-    (
-        "POST",
-        _PATH,
-        post_attachment,
-        200,
-        "Reserve or attach a volume",
-        "volume:attachment_create",
-        AttachmentCreate,
-        (),
-    ),
-    ("GET", _PATH, list_attachments, 200, "List attachments", "volume:attachment_get", None, _LIST),
-    (
-        "GET",
-        _PATH + "/detail",
-        list_attachments_detail,
-        200,
-        "List attachments with details",
-        "volume:attachment_get",
-        None,
-        _LIST,
-    ),
-    ("GET", _ONE, get_attachment, 200, "Show an attachment", "volume:attachment_get", None, ()),
-    ("PUT", _ONE, put_attachment, 200, "Connect a reserved volume", "volume:attachment_update", AttachmentUpdate, ()),
-    ("DELETE", _ONE, delete_attachment, 200, "Detach a volume", "volume:attachment_delete", None, ()),
-)
+_route = partial(Route, apis=("v3",), since=27, tag="Attachments")
+
 ROUTES = [
-    *(
-        Route(
-            method,
-            path,
-            handler,
-            status,
-            summary,
-            apis=("v3",),
-            policy=policy,
-            since=27,
-            body=body,
-            query=query,
-            tag="Attachments",
-        )
-        for method, path, handler, status, summary, policy, body, query in _ROWS
-    ),
-    Route(
-        "POST",
-        _ONE + "/action",
-        post_attachment_action,
-        204,
-        "Complete an attachment",
-        apis=("v3",),
-        policy="volume:attachment_complete",
-        since=_COMPLETE_SINCE,
-        tag="Attachments",
-    ),
-]
+    _route("POST", _PATH, post_attachment, 200, "Reserve or attach a volume",
+           policy="volume:attachment_create", body=AttachmentCreate),
+    _route("GET", _PATH, list_attachments, 200, "List attachments", policy="volume:attachment_get", query=_LIST),
+    _route("GET", _PATH + "/detail", list_attachments_detail, 200, "List attachments with details",
+           policy="volume:attachment_get", query=_LIST),
+    _route("GET", _ONE, get_attachment, 200, "Show an attachment", policy="volume:attachment_get"),
+    _route("PUT", _ONE, put_attachment, 200, "Connect a reserved volume",
+           policy="volume:attachment_update", body=AttachmentUpdate),
+    _route("DELETE", _ONE, delete_attachment, 200, "Detach a volume", policy="volume:attachment_delete"),
+    _route("POST", _ONE + "/action", post_attachment_action, 204, "Complete an attachment",
+           policy="volume:attachment_complete", since=_COMPLETE_SINCE),
+]  # fmt: skip

@@ -160,50 +160,18 @@ _route = partial(Route, tag="Backups")
 ROUTES = [
     _route("POST", _ALL, post_backup, 202, "Make a backup", policy="backup:create", body=BackupCreate),
     _route("GET", _ALL, list_backups, 200, "List backups", policy="backup:get_all", query=_LIST),
-    _route(
-        "GET",
-        _ALL + "/detail",
-        list_backups_detail,
-        200,
-        "List backups with all fields",
-        policy="backup:get_all",
-        query=_LIST,
-    ),
+    _route("GET", _ALL + "/detail", list_backups_detail, 200, "List backups with all fields",
+           policy="backup:get_all", query=_LIST),
     _route("GET", _ONE, get_backup, 200, "Show a backup", policy="backup:get"),
-    _route(
-        "PUT",
-        _ONE,
-        put_backup,
-        200,
-        "Change a backup's name, description or metadata",
-        apis=("v3",),
-        policy="backup:update",
-        since=_UPDATE_SINCE,
-        body=BackupUpdate,
-    ),
+    _route("PUT", _ONE, put_backup, 200, "Change a backup's name, description or metadata",
+           apis=("v3",), policy="backup:update", since=_UPDATE_SINCE, body=BackupUpdate),
     _route("DELETE", _ONE, delete_backup, 202, "Delete a backup", policy="backup:delete"),
-    _route(
-        "POST", _ONE + "/restore", post_restore, 202, "Restore a backup", policy="backup:restore", body=BackupRestore
-    ),
-    _route(
-        "GET",
-        _ONE + "/export_record",
-        get_export_record,
-        200,
-        "Export a backup's record",
-        policy="backup:export-import",
-        reply=BackupRecordShown,
-    ),
-    _route(
-        "POST",
-        _ALL + "/import_record",
-        post_import_record,
-        201,
-        "Import a backup's record",
-        policy="backup:backup-import",
-        body=BackupRecord,
-    ),
-    _route(
-        "POST", _ONE + "/action", post_backup_action, 202, "Act on a backup", policy="reader", actions=BACKUP_ACTIONS
-    ),
-]
+    _route("POST", _ONE + "/restore", post_restore, 202, "Restore a backup",
+           policy="backup:restore", body=BackupRestore),
+    _route("GET", _ONE + "/export_record", get_export_record, 200, "Export a backup's record",
+           policy="backup:export-import", reply=BackupRecordShown),
+    _route("POST", _ALL + "/import_record", post_import_record, 201, "Import a backup's record",
+           policy="backup:backup-import", body=BackupRecord),
+    _route("POST", _ONE + "/action", post_backup_action, 202, "Act on a backup",
+           policy="reader", actions=BACKUP_ACTIONS),
+]  # fmt: skip

@@ -60,42 +60,14 @@ _LIST = CG_SNAPSHOT_LIST.parameters()
 _route = partial(Route, apis=("v3",), tag="Consistency groups")
 
 ROUTES = [
-    _route(
-        "POST",
-        _PATH,
-        post_cg_snapshot,
-        202,
-        "Take a snapshot of a consistency group",
-        policy="group:create_group_snapshot",
-        body=CgSnapshotCreate,
-    ),
-    _route(
-        "GET",
-        _PATH,
-        list_cg_snapshots,
-        200,
-        "List snapshots of consistency groups",
-        policy="group:get_all_group_snapshots",
-        query=_LIST,
-    ),
-    _route(
-        "GET",
-        _PATH + "/detail",
-        list_cg_snapshots_detail,
-        200,
-        "List snapshots of consistency groups with details",
-        policy="group:get_all_group_snapshots",
-        query=_LIST,
-    ),
-    _route(
-        "GET", _ONE, get_cg_snapshot, 200, "Show a snapshot of a consistency group", policy="group:get_group_snapshot"
-    ),
-    _route(
-        "DELETE",
-        _ONE,
-        delete_cg_snapshot,
-        202,
-        "Delete a snapshot of a consistency group",
-        policy="group:delete_group_snapshot",
-    ),
-]
+    _route("POST", _PATH, post_cg_snapshot, 202, "Take a snapshot of a consistency group",
+           policy="group:create_group_snapshot", body=CgSnapshotCreate),
+    _route("GET", _PATH, list_cg_snapshots, 200, "List snapshots of consistency groups",
+           policy="group:get_all_group_snapshots", query=_LIST),
+    _route("GET", _PATH + "/detail", list_cg_snapshots_detail, 200, "List snapshots of consistency groups with details",
+           policy="group:get_all_group_snapshots", query=_LIST),
+    _route("GET", _ONE, get_cg_snapshot, 200, "Show a snapshot of a consistency group",
+           policy="group:get_group_snapshot"),
+    _route("DELETE", _ONE, delete_cg_snapshot, 202, "Delete a snapshot of a consistency group",
+           policy="group:delete_group_snapshot"),
+]  # fmt: skip

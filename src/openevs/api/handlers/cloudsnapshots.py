@@ -87,55 +87,22 @@ _PATH = "{project_id}/cloudsnapshots"
 _ONE = _PATH + "/{snapshot_id}"
 _VENDOR = "{project_id}/os-vendor-snapshots/{snapshot_id}/rollback"
 _QUERY = (
-    "limit",
-    "offset",
-    "id",
-    "name",
-    "status",
-    "volume_id",
-    "availability_zone",
-    "service_type",
-    "dedicated_storage_id",
-    "dedicated_storage_name",
-    "enterprise_project_id",
-)
+    "limit", "offset", "id", "name", "status", "volume_id", "availability_zone", "service_type", "dedicated_storage_id",
+    "dedicated_storage_name", "enterprise_project_id",
+)  # fmt: skip
 
 _route = partial(Route, family="evs", tag="Cloud snapshots")
-_show = partial(_route, "GET")
 _rollback = partial(_route, "POST", policy="volume:revert_to_snapshot", body=SnapshotRollback, reply=RollbackBegun)
 
 ROUTES = [
-    _route(
-        "POST",
-        _PATH,
-        post_cloudsnapshot,
-        202,
-        "Create a snapshot",
-        policy="volume:create_snapshot",
-        body=SnapshotCreate,
-        reply=SnapshotMade,
-    ),
-    _show(
-        _PATH + "/detail",
-        list_cloudsnapshots,
-        200,
-        "List snapshots",
-        policy="volume:get_all_snapshots",
-        query=_QUERY,
-        reply=CloudSnapshots,
-    ),
-    _show(_ONE, get_cloudsnapshot, 200, "Show a snapshot", policy="volume:get_snapshot", reply=SnapshotShown),
-    _route(
-        "PUT",
-        _ONE,
-        put_cloudsnapshot,
-        200,
-        "Update a snapshot",
-        policy="volume:update_snapshot",
-        body=SnapshotUpdate,
-        reply=SnapshotMade,
-    ),
+    _route("POST", _PATH, post_cloudsnapshot, 202, "Create a snapshot",
+           policy="volume:create_snapshot", body=SnapshotCreate, reply=SnapshotMade),
+    _route("GET", _PATH + "/detail", list_cloudsnapshots, 200, "List snapshots",
+           policy="volume:get_all_snapshots", query=_QUERY, reply=CloudSnapshots),
+    _route("GET", _ONE, get_cloudsnapshot, 200, "Show a snapshot", policy="volume:get_snapshot", reply=SnapshotShown),
+    _route("PUT", _ONE, put_cloudsnapshot, 200, "Update a snapshot",
+           policy="volume:update_snapshot", body=SnapshotUpdate, reply=SnapshotMade),
     _route("DELETE", _ONE, delete_cloudsnapshot, 202, "Delete a snapshot", policy="volume:delete_snapshot"),
     _rollback(path=_ONE + "/rollback", handler=post_rollback, status=202, summary="Roll a volume back"),
     _rollback(path=_VENDOR, handler=post_rollback, status=202, summary="Roll a volume back (older name)"),
-]
+]  # fmt: skip

@@ -98,55 +98,18 @@ _LIST = CONSISTENCY_GROUP_LIST.parameters()
 _route = partial(Route, apis=("v3",), tag="Consistency groups")
 
 ROUTES = [
-    _route(
-        "POST",
-        _PATH,
-        post_consistency_group,
-        202,
-        "Make a consistency group",
-        policy="group:create",
-        body=ConsistencyGroupCreate,
-    ),
-    _route(
-        "POST",
-        _PATH + "/create_from_src",
-        post_consistency_group_from_source,
-        202,
-        "Make a consistency group from another or from a snapshot",
-        policy="group:create",
-        body=ConsistencyGroupCopy,
-    ),
+    _route("POST", _PATH, post_consistency_group, 202, "Make a consistency group",
+           policy="group:create", body=ConsistencyGroupCreate),
+    _route("POST", _PATH + "/create_from_src", post_consistency_group_from_source, 202,
+           "Make a consistency group from another or from a snapshot",
+           policy="group:create", body=ConsistencyGroupCopy),
     _route("GET", _PATH, list_consistency_groups, 200, "List consistency groups", policy="group:get_all", query=_LIST),
-    _route(
-        "GET",
-        _PATH + "/detail",
-        list_consistency_groups_detail,
-        200,
-        "List consistency groups with details",
-        policy="group:get_all",
-        query=_LIST,
-    ),
+    _route("GET", _PATH + "/detail", list_consistency_groups_detail, 200, "List consistency groups with details",
+           policy="group:get_all", query=_LIST),
     _route("GET", _ONE, get_consistency_group, 200, "Show a consistency group", policy="group:get"),
-    *(
-        _route(
-            "PUT",
-            path,
-            put_consistency_group,
-            202,
-            "Change a consistency group and its volumes",
-            policy="group:update",
-            body=ConsistencyGroupUpdate,
-        )
-        for path in (_ONE, _ONE + "/update")
-    ),
-    _route(
-        "POST",
-        _ONE + "/delete",
-        delete_consistency_group,
-        202,
-        "Delete a consistency group",
-        policy="group:delete",
-        body=ConsistencyGroupDelete,
-    ),
+    *(_route("PUT", path, put_consistency_group, 202, "Change a consistency group and its volumes",
+             policy="group:update", body=ConsistencyGroupUpdate) for path in (_ONE, _ONE + "/update")),
+    _route("POST", _ONE + "/delete", delete_consistency_group, 202, "Delete a consistency group",
+           policy="group:delete", body=ConsistencyGroupDelete),
     _route("DELETE", _ONE, delete_consistency_group, 202, "Delete an empty consistency group", policy="group:delete"),
-]
+]  # fmt: skip

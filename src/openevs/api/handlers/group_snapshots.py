@@ -94,43 +94,14 @@ _LIST = GROUP_SNAPSHOT_LIST.parameters()
 _route = partial(Route, apis=("v3",), since=14, tag="Groups")
 
 ROUTES = [
-    _route(
-        "POST",
-        _PATH,
-        post_group_snapshot,
-        202,
-        "Take a snapshot of a group",
-        policy="group:create_group_snapshot",
-        body=GroupSnapshotCreate,
-    ),
-    _route(
-        "GET",
-        _PATH,
-        list_group_snapshots,
-        200,
-        "List group snapshots",
-        policy="group:get_all_group_snapshots",
-        query=_LIST,
-    ),
-    _route(
-        "GET",
-        _PATH + "/detail",
-        list_group_snapshots_detail,
-        200,
-        "List group snapshots with details",
-        policy="group:get_all_group_snapshots",
-        query=_LIST,
-    ),
+    _route("POST", _PATH, post_group_snapshot, 202, "Take a snapshot of a group",
+           policy="group:create_group_snapshot", body=GroupSnapshotCreate),
+    _route("GET", _PATH, list_group_snapshots, 200, "List group snapshots",
+           policy="group:get_all_group_snapshots", query=_LIST),
+    _route("GET", _PATH + "/detail", list_group_snapshots_detail, 200, "List group snapshots with details",
+           policy="group:get_all_group_snapshots", query=_LIST),
     _route("GET", _ONE, get_group_snapshot, 200, "Show a group snapshot", policy="group:get_group_snapshot"),
     _route("DELETE", _ONE, delete_group_snapshot, 202, "Delete a group snapshot", policy="group:delete_group_snapshot"),
-    _route(
-        "POST",
-        _ONE + "/action",
-        post_group_snapshot_action,
-        202,
-        "Do something to a group snapshot",
-        # Each action has a policy of its own.
-        policy="reader",
-        actions=GROUP_SNAPSHOT_ACTIONS,
-    )._replace(since=19),
-]
+    _route("POST", _ONE + "/action", post_group_snapshot_action, 202, "Do something to a group snapshot",
+           policy="reader", since=19, actions=GROUP_SNAPSHOT_ACTIONS),
+]  # fmt: skip

@@ -162,34 +162,12 @@ _route = partial(Route, apis=("v3",), since=13, tag="Groups")
 ROUTES = [
     _route("POST", _PATH, post_group, 202, "Make a group", policy="group:create", body=GroupCreate),
     _route("GET", _PATH, list_groups, 200, "List groups", policy="group:get_all", query=_LIST),
-    _route(
-        "GET",
-        _PATH + "/detail",
-        list_groups_detail,
-        200,
-        "List groups with details",
-        policy="group:get_all",
-        query=_LIST,
-    ),
+    _route("GET", _PATH + "/detail", list_groups_detail, 200, "List groups with details",
+           policy="group:get_all", query=_LIST),
     _route("GET", _ONE, get_group, 200, "Show a group", policy="group:get", query=("list_volume",)),
     _route("PUT", _ONE, put_group, 202, "Change a group and its volumes", policy="group:update", body=GroupUpdate),
-    _route(
-        "POST",
-        _PATH + "/action",
-        post_groups_action,
-        202,
-        "Make a group from another or from a group snapshot",
-        # Each action has a policy of its own.
-        policy="reader",
-        actions=GROUPS_ACTIONS,
-    )._replace(since=14),
-    _route(
-        "POST",
-        _ONE + "/action",
-        post_group_action,
-        202,
-        "Do something to a group",
-        policy="reader",
-        actions=GROUP_ACTIONS,
-    ),
-]
+    _route("POST", _PATH + "/action", post_groups_action, 202, "Make a group from another or from a group snapshot",
+           policy="reader", since=14, actions=GROUPS_ACTIONS),
+    _route("POST", _ONE + "/action", post_group_action, 202, "Do something to a group",
+           policy="reader", actions=GROUP_ACTIONS),
+]  # fmt: skip

@@ -115,16 +115,10 @@ def _page_link(call: Call, page: int) -> str:
 
 
 ROUTES = [
-    iam_route(
-        "GET",
-        "projects",
-        list_projects,
-        200,
-        "List projects",
-        query=("name", "domain_id", "parent_id", "enabled", "is_domain", "page", "per_page"),
-    ),
+    iam_route("GET", "projects", list_projects, 200, "List projects",
+              query=("name", "domain_id", "parent_id", "enabled", "is_domain", "page", "per_page")),
     iam_route("POST", "projects", post_project, 201, "Create a project", body=ProjectCreateBody),
     iam_route("GET", "projects/{project_id}", get_project, 200, "Show a project"),
     iam_route("PATCH", "projects/{project_id}", patch_project, 200, "Change a project", body=ProjectUpdateBody),
     iam_route("DELETE", "projects/{project_id}", delete_project, 204, "Delete a project"),
-]
+]  # fmt: skip

@@ -89,12 +89,6 @@ ROUTES = [
     iam_route("GET", "roles/{role_id}", get_role, 200, "Show a role"),
     *_routes_on("projects/{project_id}"),
     *_routes_on("domains/{domain_id}"),
-    iam_route(
-        "GET",
-        "role_assignments",
-        list_role_assignments,
-        200,
-        "List role assignments",
-        query=("user.id", "role.id", "scope.project.id", "scope.domain.id", "effective", "include_names"),
-    ),
-]
+    iam_route("GET", "role_assignments", list_role_assignments, 200, "List role assignments",
+              query=("user.id", "role.id", "scope.project.id", "scope.domain.id", "effective", "include_names")),
+]  # fmt: skip

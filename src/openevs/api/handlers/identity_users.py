@@ -84,14 +84,7 @@ ROUTES = [
     iam_route("GET", _USER, get_user, 200, "Show a user"),
     iam_route("PATCH", _USER, patch_user, 200, "Change a user", body=UserUpdateBody),
     iam_route("DELETE", _USER, delete_user, 204, "Delete a user"),
-    iam_route(
-        "POST",
-        _USER + "/password",
-        post_password,
-        204,
-        "Change the own password",
-        policy="none",
-        body=PasswordChangeBody,
-    ),
+    iam_route("POST", _USER + "/password", post_password, 204, "Change the own password",
+              policy="none", body=PasswordChangeBody),
     iam_route("GET", _USER + "/projects", list_user_projects, 200, "List a user's projects"),
-]
+]  # fmt: skip

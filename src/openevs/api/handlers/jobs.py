@@ -12,15 +12,6 @@ async def get_job(call: Call) -> Reply:
 
 
 ROUTES = [
-    Route(
-        "GET",
-        "{project_id}/jobs/{job_id}",
-        get_job,
-        200,
-        "Show a job",
-        apis=("v1", "v2"),
-        policy="reader",
-        family="evs",
-        tag="Jobs",
-    )
-]
+    Route("GET", "{project_id}/jobs/{job_id}", get_job, 200, "Show a job",
+          apis=("v1", "v2"), policy="reader", family="evs", tag="Jobs"),
+]  # fmt: skip

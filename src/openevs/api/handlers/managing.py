@@ -78,27 +78,13 @@ def _routes(volumes: str, snapshots: str, apis: tuple[str, ...], since: int) -> 
     return [
         volume_lists("{project_id}/" + volumes, list_volumes, 200, "List volumes on storage"),
         volume_lists(f"{{project_id}}/{volumes}/detail", list_volumes_detail, 200, "List them with details"),
-        route(
-            "POST",
-            "{project_id}/" + volumes,
-            post_managed_volume,
-            202,
-            "Manage a volume on storage",
-            policy="volume_extension:volume_manage",
-            body=VolumeManage,
-        ),
+        route("POST", "{project_id}/" + volumes, post_managed_volume, 202, "Manage a volume on storage",
+              policy="volume_extension:volume_manage", body=VolumeManage),
         snapshot_lists("{project_id}/" + snapshots, list_snapshots, 200, "List snapshots on storage"),
         snapshot_lists(f"{{project_id}}/{snapshots}/detail", list_snapshots_detail, 200, "List them with details"),
-        route(
-            "POST",
-            "{project_id}/" + snapshots,
-            post_managed_snapshot,
-            202,
-            "Manage a snapshot on storage",
-            policy="snapshot_extension:snapshot_manage",
-            body=SnapshotManage,
-        ),
-    ]
+        route("POST", "{project_id}/" + snapshots, post_managed_snapshot, 202, "Manage a snapshot on storage",
+              policy="snapshot_extension:snapshot_manage", body=SnapshotManage),
+    ]  # fmt: skip
 
 
 ROUTES = [

@@ -41,9 +41,8 @@ _LIST = MESSAGE_LIST.parameters()
 _route = partial(Route, apis=("v3",), since=3, tag="Messages")
 
 ROUTES = [
-    _route(
-        "GET", _PATH, list_messages, 200, "List user messages", policy="message:get_all", query=_LIST, reply=MessageList
-    ),
+    _route("GET", _PATH, list_messages, 200, "List user messages",
+           policy="message:get_all", query=_LIST, reply=MessageList),
     _route("GET", _ONE, get_message, 200, "Show a user message", policy="message:get", reply=MessageShown),
     _route("DELETE", _ONE, delete_message, 204, "Remove a user message", policy="message:delete"),
-]
+]  # fmt: skip

@@ -113,13 +113,6 @@ ROUTES = [
     _show("{project_id}/os-availability-zone", list_zones, 200, "List the availability zones"),
     _show("{project_id}/extensions", list_extensions, 200, "List the extensions"),
     _show("{project_id}/extensions/{alias}", get_extension, 200, "Show an extension"),
-    _show(
-        "{project_id}/resource_filters",
-        list_filters,
-        200,
-        "List the filters of lists",
-        apis=("v3",),
-        since=33,
-        query=("resource",),
-    ),
-]
+    _show("{project_id}/resource_filters", list_filters, 200, "List the filters of lists",
+          apis=("v3",), since=33, query=("resource",)),
+]  # fmt: skip

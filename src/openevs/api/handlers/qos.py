@@ -132,30 +132,16 @@ _route = partial(Route, tag="QoS")
 _typed = partial(Route, "GET", tag="QoS", policy=_UPDATE, query=("vol_type_id",))
 
 ROUTES = [
-    _route(
-        "GET",
-        _ALL,
-        list_qos,
-        200,
-        "List QoS specs",
-        policy="volume_extension:qos_specs_manage:get_all",
-        query=("limit", "offset", "marker", "sort", "sort_key", "sort_dir"),
-    ),
+    _route("GET", _ALL, list_qos, 200, "List QoS specs", policy="volume_extension:qos_specs_manage:get_all",
+           query=("limit", "offset", "marker", "sort", "sort_key", "sort_dir")),
     _route("POST", _ALL, post_qos, 200, "Make QoS specs", policy="volume_extension:qos_specs_manage:create"),
     _route("GET", _ONE, get_qos, 200, "Show QoS specs", policy=_GET),
     _route("PUT", _ONE, put_qos, 200, "Change QoS specs", policy=_UPDATE),
     _route("PUT", _ONE + "/delete_keys", put_delete_keys, 202, "Remove keys of QoS specs", policy=_UPDATE, body=Keys),
-    _route(
-        "DELETE",
-        _ONE,
-        delete_qos,
-        202,
-        "Delete QoS specs",
-        policy="volume_extension:qos_specs_manage:delete",
-        query=("force",),
-    ),
+    _route("DELETE", _ONE, delete_qos, 202, "Delete QoS specs",
+           policy="volume_extension:qos_specs_manage:delete", query=("force",)),
     _route("GET", _ONE + "/associations", list_associations, 200, "List what has QoS specs", policy=_GET),
     _typed(_ONE + "/associate", associate, 202, "Give a volume type QoS specs"),
     _typed(_ONE + "/disassociate", disassociate, 202, "Take QoS specs from a volume type"),
     _route("GET", _ONE + "/disassociate_all", disassociate_all, 202, "Take QoS specs from every type", policy=_UPDATE),
-]
+]  # fmt: skip

@@ -117,71 +117,21 @@ def _limit(name: str, value: Any) -> int:
 
 
 _SET = "{project_id}/os-quota-sets/{target_project_id}"
-_show = partial(Route, "GET", tag="Quotas")
-_write = partial(Route, tag="Quotas")
+_route = partial(Route, tag="Quotas")
 
 ROUTES = [
-    _show(
-        _SET,
-        get_quota_set,
-        200,
-        "Show a project's quotas",
-        policy="volume_extension:quotas:show",
-        query=("usage",),
-        reply=QuotaSetShown,
-    ),
-    _show(
-        _SET + "/defaults",
-        get_default_quotas,
-        200,
-        "Show the default quotas",
-        policy="volume_extension:quotas:show",
-        reply=QuotaSetShown,
-    ),
-    _write(
-        "PUT",
-        _SET,
-        put_quota_set,
-        200,
-        "Set a project's quotas",
-        policy="volume_extension:quotas:update",
-        body=QuotaSetBody,
-        reply=QuotaSetShown,
-    ),
-    _write(
-        "DELETE",
-        _SET,
-        delete_quota_set,
-        200,
-        "Return a project to the default quotas",
-        policy="volume_extension:quotas:delete",
-    ),
-    _write(
-        "GET",
-        "{project_id}/os-quota-class-sets/{class_name}",
-        get_quota_class,
-        200,
-        "Show the quotas of a class",
-        policy="volume_extension:quota_classes:get",
-        reply=QuotaClassShown,
-    ),
-    _write(
-        "PUT",
-        "{project_id}/os-quota-class-sets/{class_name}",
-        put_quota_class,
-        200,
-        "Set the quotas of a class",
-        policy="volume_extension:quota_classes:update",
-        body=QuotaClassBody,
-        reply=QuotaClassShown,
-    ),
-    _show(
-        "{project_id}/limits",
-        get_limits,
-        200,
-        "Show quotas and usage",
-        policy="limits_extension:used_limits",
-        query=("project_id",),
-        reply=LimitsShown,
-    ),
-]
+    _route("GET", _SET, get_quota_set, 200, "Show a project's quotas",
+           policy="volume_extension:quotas:show", query=("usage",), reply=QuotaSetShown),
+    _route("GET", _SET + "/defaults", get_default_quotas, 200, "Show the default quotas",
+           policy="volume_extension:quotas:show", reply=QuotaSetShown),
+    _route("PUT", _SET, put_quota_set, 200, "Set a project's quotas",
+           policy="volume_extension:quotas:update", body=QuotaSetBody, reply=QuotaSetShown),
+    _route("DELETE", _SET, delete_quota_set, 200, "Return a project to the default quotas",
+           policy="volume_extension:quotas:delete"),
+    _route("GET", "{project_id}/os-quota-class-sets/{class_name}", get_quota_class, 200, "Show the quotas of a class",
+           policy="volume_extension:quota_classes:get", reply=QuotaClassShown),
+    _route("PUT", "{project_id}/os-quota-class-sets/{class_name}", put_quota_class, 200, "Set the quotas of a class",
+           policy="volume_extension:quota_classes:update", body=QuotaClassBody, reply=QuotaClassShown),
+    _route("GET", "{project_id}/limits", get_limits, 200, "Show quotas and usage",
+           policy="limits_extension:used_limits", query=("project_id",), reply=LimitsShown),
+]  # fmt: skip

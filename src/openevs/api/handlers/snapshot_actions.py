@@ -73,15 +73,6 @@ SNAPSHOT_ACTIONS: Final = {
 }
 
 ROUTES = [
-    Route(
-        "POST",
-        "{project_id}/snapshots/{snapshot_id}/action",
-        post_snapshot_action,
-        202,
-        "Do something to a snapshot",
-        # Each action has a policy of its own; a service, say, is no member.
-        policy="reader",
-        tag="Snapshots",
-        actions=SNAPSHOT_ACTIONS,
-    )
-]
+    Route("POST", "{project_id}/snapshots/{snapshot_id}/action", post_snapshot_action, 202,
+          "Do something to a snapshot", policy="reader", tag="Snapshots", actions=SNAPSHOT_ACTIONS),
+]  # fmt: skip

@@ -117,47 +117,16 @@ _PATH = "{project_id}/snapshots"
 _ONE = _PATH + "/{snapshot_id}"
 _LIST = SNAPSHOT_LIST.parameters()
 _route = partial(Route, tag="Snapshots")
-_show = partial(_route, "GET")
 
 ROUTES = [
-    _route(
-        "POST",
-        _PATH,
-        post_snapshot,
-        202,
-        "Create a snapshot",
-        policy="volume:create_snapshot",
-        body=SnapshotCreate,
-        reply=SnapshotMade,
-    ),
-    _show(
-        _PATH,
-        list_snapshots,
-        200,
-        "List snapshots",
-        policy="volume:get_all_snapshots",
-        query=_LIST,
-        reply=SnapshotSummaries,
-    ),
-    _show(
-        _PATH + "/detail",
-        list_snapshots_detail,
-        200,
-        "List snapshots with details",
-        policy="volume:get_all_snapshots",
-        query=_LIST,
-        reply=SnapshotDetails,
-    ),
-    _show(_ONE, get_snapshot, 200, "Show a snapshot", policy="volume:get_snapshot", reply=SnapshotShown),
-    _route(
-        "PUT",
-        _ONE,
-        put_snapshot,
-        200,
-        "Update a snapshot",
-        policy="volume:update_snapshot",
-        body=SnapshotUpdate,
-        reply=SnapshotMade,
-    ),
+    _route("POST", _PATH, post_snapshot, 202, "Create a snapshot",
+           policy="volume:create_snapshot", body=SnapshotCreate, reply=SnapshotMade),
+    _route("GET", _PATH, list_snapshots, 200, "List snapshots",
+           policy="volume:get_all_snapshots", query=_LIST, reply=SnapshotSummaries),
+    _route("GET", _PATH + "/detail", list_snapshots_detail, 200, "List snapshots with details",
+           policy="volume:get_all_snapshots", query=_LIST, reply=SnapshotDetails),
+    _route("GET", _ONE, get_snapshot, 200, "Show a snapshot", policy="volume:get_snapshot", reply=SnapshotShown),
+    _route("PUT", _ONE, put_snapshot, 200, "Update a snapshot",
+           policy="volume:update_snapshot", body=SnapshotUpdate, reply=SnapshotMade),
     _route("DELETE", _ONE, delete_snapshot, 202, "Delete a snapshot", policy="volume:delete_snapshot"),
-]
+]  # fmt: skip

@@ -90,50 +90,19 @@ _LIST = TRANSFER_LIST.parameters()
 def _routes(name: str, create: Handler, body: type, apis: tuple[str, ...]) -> list[Route]:
     path = "{project_id}/" + name
     one = path + "/{transfer_id}"
-    show = partial(Route, "GET", apis=apis, tag="Transfers")
-    write = partial(Route, apis=apis, tag="Transfers")
+    route = partial(Route, apis=apis, tag="Transfers")
     return [
-        write(
-            "POST",
-            path,
-            create,
-            202,
-            "Offer a volume to another project",
-            policy="volume:create_transfer",
-            body=body,
-            reply=TransferMade,
-        ),
-        show(
-            path,
-            list_transfers,
-            200,
-            "List transfers",
-            policy="volume:get_all_transfers",
-            query=_LIST,
-            reply=TransferList,
-        ),
-        show(
-            path + "/detail",
-            list_transfers_detail,
-            200,
-            "List transfers with details",
-            policy="volume:get_all_transfers",
-            query=_LIST,
-            reply=TransferDetails,
-        ),
-        show(one, get_transfer, 200, "Show a transfer", policy="volume:get_transfer", reply=TransferShown),
-        write("DELETE", one, delete_transfer, 202, "Take an offer back", policy="volume:delete_transfer"),
-        write(
-            "POST",
-            one + "/accept",
-            post_accept,
-            202,
-            "Accept a transfer",
-            policy="volume:accept_transfer",
-            body=AcceptTransfer,
-            reply=TransferAccepted,
-        ),
-    ]
+        route("POST", path, create, 202, "Offer a volume to another project",
+              policy="volume:create_transfer", body=body, reply=TransferMade),
+        route("GET", path, list_transfers, 200, "List transfers",
+              policy="volume:get_all_transfers", query=_LIST, reply=TransferList),
+        route("GET", path + "/detail", list_transfers_detail, 200, "List transfers with details",
+              policy="volume:get_all_transfers", query=_LIST, reply=TransferDetails),
+        route("GET", one, get_transfer, 200, "Show a transfer", policy="volume:get_transfer", reply=TransferShown),
+        route("DELETE", one, delete_transfer, 202, "Take an offer back", policy="volume:delete_transfer"),
+        route("POST", one + "/accept", post_accept, 202, "Accept a transfer",
+              policy="volume:accept_transfer", body=AcceptTransfer, reply=TransferAccepted),
+    ]  # fmt: skip
 
 
 ROUTES = [

@@ -67,36 +67,12 @@ _LIST = ("limit", "offset", "marker", "sort", "sort_key", "sort_dir", *TYPE_LIST
 _route = partial(Route, tag="Types")
 
 ROUTES = [
-    _route(
-        "GET",
-        _ALL,
-        list_types,
-        200,
-        "List the volume types",
-        policy="volume_extension:type_get_all",
-        reply=TypeList,
-        query=_LIST,
-    ),
+    _route("GET", _ALL, list_types, 200, "List the volume types",
+           policy="volume_extension:type_get_all", reply=TypeList, query=_LIST),
     _route("GET", _ONE, get_type, 200, "Show a volume type", policy="volume_extension:type_get", reply=TypeShown),
-    _route(
-        "POST",
-        _ALL,
-        post_type,
-        200,
-        "Make a volume type",
-        policy="volume_extension:type_create",
-        body=TypeCreate,
-        reply=TypeShown,
-    ),
-    _route(
-        "PUT",
-        _ONE,
-        put_type,
-        200,
-        "Change a volume type",
-        policy="volume_extension:type_update",
-        body=TypeUpdate,
-        reply=TypeShown,
-    ),
+    _route("POST", _ALL, post_type, 200, "Make a volume type",
+           policy="volume_extension:type_create", body=TypeCreate, reply=TypeShown),
+    _route("PUT", _ONE, put_type, 200, "Change a volume type",
+           policy="volume_extension:type_update", body=TypeUpdate, reply=TypeShown),
     _route("DELETE", _ONE, delete_type, 202, "Delete a volume type", policy="volume_extension:type_delete"),
-]
+]  # fmt: skip

@@ -340,15 +340,6 @@ VOLUME_ACTIONS: Final = {
 }
 
 ROUTES = [
-    Route(
-        "POST",
-        "{project_id}/volumes/{volume_id}/action",
-        post_volume_action,
-        202,
-        "Do something to a volume",
-        # Each action has a policy of its own.
-        policy="reader",
-        tag="Volumes",
-        actions=VOLUME_ACTIONS,
-    )
-]
+    Route("POST", "{project_id}/volumes/{volume_id}/action", post_volume_action, 202, "Do something to a volume",
+          policy="reader", tag="Volumes", actions=VOLUME_ACTIONS),
+]  # fmt: skip
