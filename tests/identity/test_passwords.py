@@ -122,6 +122,18 @@ def test_waits_double_up_to_the_limit_and_end() -> None:
     throttle.check("eve")
 
 
+def test_a_clock_that_is_set_back_makes_nobody_wait_for_longer() -> None:
+    clock = ManualClock()
+    throttle = LoginThrottle(1, 5.0, clock)
+    for _ in range(9):
+        throttle.failed("eve")
+    clock.set_back(3600)
+    with pytest.raises(Unauthenticated, match="5 seconds"):
+        throttle.check("eve")
+    clock.advance(5)
+    throttle.check("eve")
+
+
 def test_the_table_of_failures_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(throttle_module, "MOST_NAMES", 3)
     throttle = LoginThrottle(1, 60.0, ManualClock())

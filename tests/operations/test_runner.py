@@ -123,7 +123,7 @@ def test_writes_of_a_lost_lease_are_refused(tmp_path: Path) -> None:
         hang = await _snapshot_under_way(stage)
         mine = await stage.last_operation()
         later = utc_now() + timedelta(hours=1)
-        (theirs,) = await stage.app.db.write(claim_due, Lease("other", later), later, 9)
+        (theirs,) = await stage.app.db.write(claim_due, Lease("other", later), later, 9, timedelta(0))
         assert theirs.fence == mine.fence + 1
         with pytest.raises(LostLease):
             await stage.app.db.write(record_step, mine, 1, {})
@@ -156,6 +156,23 @@ def test_a_machine_that_slept_takes_its_own_work_up_again(tmp_path: Path) -> Non
         async with asyncio.timeout(10):
             while runner._working:  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
+        await snapshot_made(stage)
+
+    on_stage(tmp_path, act)
+
+
+def test_a_clock_that_is_set_back_puts_nothing_off(tmp_path: Path) -> None:
+    """What waits for its next try waits for a pause, and not until the clock shows again what it has shown before."""
+
+    async def act(stage: Stage) -> None:
+        hang = await _snapshot_under_way(stage)
+        runner, before = stage.app.runner, utc_now() + timedelta(hours=3)
+        runner._clock = lambda: before
+        await runner._again(await stage.last_operation(), "once")
+        runner._clock = utc_now
+        assert (await stage.last_operation()).run_after > utc_now() + timedelta(hours=2)
+        hang.release()
+        await stage.settled()
         await snapshot_made(stage)
 
     on_stage(tmp_path, act)

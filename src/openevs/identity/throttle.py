@@ -37,9 +37,10 @@ class LoginThrottle:
         failed = self._failures.get(name)
         if failed is None:
             return
-        # A clock that was set back must not make anybody wait longer than the longest wait.
-        waited = max((self._clock() - failed.last).total_seconds(), 0.0)
-        left = self._wait_seconds(failed.in_a_row) - waited
+        now = self._clock()
+        if now < failed.last:  # the clock was set back: the wait begins anew, and does not last until it is then again
+            failed = self._failures[name] = failed._replace(last=now)
+        left = self._wait_seconds(failed.in_a_row) - (now - failed.last).total_seconds()
         if left > 0:
             raise Unauthenticated(f"Too many failed logins in a row; try again in {ceil(left)} seconds.")
 

@@ -46,6 +46,9 @@ log = structlog.get_logger()
 UNDO = "undo_reason"
 """Fact that turns an operation round: its steps are now those of `undo`. Its value is why."""
 LONGEST_PAUSE_SECONDS = 60.0
+_SPREAD = 0.25
+"""What pauses differ by, so that what failed together is not tried again together."""
+_LONGEST_PAUSE = timedelta(seconds=LONGEST_PAUSE_SECONDS * (1 + _SPREAD))
 MESSAGES_KEPT = timedelta(days=30)
 """How long a user message is kept, as at Cinder."""
 
@@ -170,7 +173,7 @@ class Runner:
             if room <= 0:
                 continue
             try:
-                claimed = await self._db.write(claim_due, self._new_lease(), self._clock(), room)
+                claimed = await self._db.write(claim_due, self._new_lease(), self._clock(), room, _LONGEST_PAUSE)
             except Exception:
                 log.exception("operation_scan_failed")
                 continue
@@ -273,7 +276,7 @@ class Runner:
     async def _again(self, operation: Operation, reason: str) -> None:
         # Doubling stops where the pause does: a number that grows for days does not fit a float.
         doubled = self._settings.retry_seconds * 2.0 ** min(operation.attempts, 16)
-        pause = min(doubled, LONGEST_PAUSE_SECONDS) * random.uniform(0.75, 1.25)  # noqa: S311 - only spreads retries
+        pause = min(doubled, LONGEST_PAUSE_SECONDS) * random.uniform(1 - _SPREAD, 1 + _SPREAD)  # noqa: S311 - no secret
         due = self._clock() + timedelta(seconds=pause)
         try:
             await self._db.write(reschedule, operation, due, reason)
@@ -288,7 +291,8 @@ class Runner:
     async def _end(self, operation: Operation, kind: Kind, facts: Facts, reason: str | None) -> None:
         now = self._clock()
         finished = await self._db.write(_close, operation, kind, facts, reason, now)
-        self._observe(kind.name, finished.state, (now - operation.created_at).total_seconds(), facts)
+        took = max((now - operation.created_at).total_seconds(), 0.0)  # the clock may have been set back
+        self._observe(kind.name, finished.state, took, facts)
         log.info("operation_ended", outcome=finished.state, resource_id=operation.resource_id)
         for future in self._waiting.pop(operation.id, []):
             if not future.done():

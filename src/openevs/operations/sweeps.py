@@ -133,7 +133,7 @@ class Sweeper:
     async def oldest_seconds(self) -> float:
         """Return the age of the oldest open operation, 0 if there is none."""
         oldest = await self._db.read(oldest_open)
-        return 0.0 if oldest is None else (self._clock() - oldest).total_seconds()
+        return 0.0 if oldest is None else max((self._clock() - oldest).total_seconds(), 0.0)
 
     async def _compare(self) -> Swept:
         # Storage first, rows after. A row is made before its object and goes after it, so an object that is in the list

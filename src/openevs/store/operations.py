@@ -1,7 +1,7 @@
 """Operations in the database: queued, leased, finished; and the claims that keep two off one resource."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -86,14 +86,16 @@ def release_claim(tx: Tx, operation: Operation, resource_kind: str, resource_id:
     tx.execute(sa.delete(claims).where(*mine, claims.c.resource_id == resource_id))
 
 
-def claim_due(tx: Tx, lease: Lease, now: datetime, limit: int) -> list[Operation]:
-    """Take up to `limit` operations that are due, or whose lease has run out, and return them."""
+def claim_due(tx: Tx, lease: Lease, now: datetime, limit: int, longest: timedelta) -> list[Operation]:
+    """Take up to `limit` operations that are due, or whose lease has run out, and return them. Whatever is put off for
+    longer than the `longest` pause there is was put off before the clock was set back: it is due as well."""
     due = (
         sa.select(table.c.seq)
         .where(table.c.state.in_(OPEN))
         .where(
             sa.or_(
                 sa.and_(table.c.state == "queued", table.c.run_after <= now),
+                sa.and_(table.c.state == "queued", table.c.run_after > now + longest),
                 sa.and_(table.c.state == "running", table.c.lease_until < now),
             )
         )

@@ -16,6 +16,10 @@ class ManualClock:
     def __call__(self) -> datetime:
         return self._now
 
+    def set_back(self, seconds: float) -> None:
+        """Set the clock back, as a person does, or a time server that was wrong."""
+        self._now -= timedelta(seconds=seconds)
+
     def advance(self, seconds: float) -> datetime:
         """Move forward by `seconds` and return the new time; time does not run backwards (ValueError)."""
         if seconds < 0:
