@@ -6,10 +6,15 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from openevs.compose import utc_now
 from openevs.domain.ids import new_uuid
 from openevs.domain.lifecycle import VOLUME_STATUSES, Move
+from openevs.engine.errors import Transient
+from openevs.engine.memory import MemoryEngine
+from openevs.store.operations import list_operations, retry_operation
 from openevs.store.volumes import move_volume
 from openevs.testing.application import Client, Running
+from openevs.testing.faulty import Faults, faulty
 from tests.api.asking import GONE, NOW, at_work, fault, set_volume
 
 
@@ -382,6 +387,32 @@ def test_an_error_says_why(tmp_path: Path) -> None:
         assert (await client.get("/v3/{p}/volumes/detail"))["volumes"] == [shown]
 
     at_work(tmp_path, work)
+
+
+def test_what_takes_long_says_why_it_failed_last(tmp_path: Path) -> None:
+    """Work that is tried again is not an error yet, but whoever waits for it wants to know."""
+    faults = Faults()
+
+    async def work(run: Running, client: Client) -> None:
+        volume = await client.volume()
+        faults.fail("ensure_volume_size", Transient("the pool hangs"))
+        faults.fail("ensure_snapshot", Transient("the daemon hangs"))
+        grow = {"os-extend": {"new_size": 2}}
+        assert (await client.call("POST", f"/v3/{{p}}/volumes/{volume['id']}/action", grow)).status_code == 202
+        shown = (await client.get(f"/v3/{{p}}/volumes/{volume['id']}"))["volume"]
+        assert (shown["status"], shown["openevs:reason"]) == ("extending", "the pool hangs")
+        other = await client.volume()
+        asked = {"snapshot": {"volume_id": other["id"]}}
+        made = (await client.call("POST", "/v3/{p}/snapshots", asked)).json()["snapshot"]
+        shown = (await client.get(f"/v3/{{p}}/snapshots/{made['id']}"))["snapshot"]
+        assert (shown["status"], shown["openevs:reason"]) == ("creating", "the daemon hangs")
+        for operation in await run.app.db.read(list_operations, only_open=True, limit=9):
+            await run.app.db.write(retry_operation, operation.id, utc_now())
+        run.app.runner._wake.set()
+        assert (await client.until("snapshot", made["id"], "available"))["openevs:reason"] is None
+        assert "openevs:reason" not in await client.until("volume", volume["id"], "available")
+
+    at_work(tmp_path, work, engine=faulty(MemoryEngine(), faults), operations__retry_seconds="30")
 
 
 def test_what_an_operator_sees_of_a_volume(tmp_path: Path) -> None:

@@ -252,6 +252,24 @@ def test_a_repeat_waits_for_the_work_that_is_under_way(tmp_path: Path) -> None:
     bench.run(work)
 
 
+def test_an_attachment_that_takes_too_long_says_why(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    faults = Faults()
+
+    async def work() -> None:
+        async with bench.up(faults, overrides=IMPATIENT | {("operations", "retry_seconds"): "0.4"}) as (run, client):
+            volume_id = (await client.volume())["id"]
+            faults.fail("ensure_export", Transient("the daemon hangs"))
+            reply = await initialize(client, volume_id)
+            assert reply.status_code == 503
+            message = reply.json()["serviceUnavailable"]["message"]
+            assert "has not finished yet (the daemon hangs); it goes on" in message
+            await at_rest(run)
+            await leave(client, volume_id)
+
+    bench.run(work)
+
+
 def test_another_request_meanwhile_is_a_conflict(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     faults = Faults()

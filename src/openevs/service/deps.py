@@ -11,14 +11,20 @@ from openevs.domain.backends import Storage
 from openevs.domain.backup import Backup, Moved
 from openevs.domain.errors import Unavailable
 from openevs.domain.group import Group, GroupSnapshot
+from openevs.domain.lifecycle import (
+    TRANSITIONAL_GROUP_STATUSES,
+    TRANSITIONAL_SNAPSHOT_STATUSES,
+    TRANSITIONAL_VOLUME_STATUSES,
+)
 from openevs.domain.model import Caller, Operation, Snapshot, Volume
 from openevs.settings import CLOUD_SNAPSHOTS_PER_VOLUME, Settings
 from openevs.store.database import Database, Tx
 from openevs.store.idempotency import recall, remember
-from openevs.store.operations import Lease, NewOperation, insert_operation
+from openevs.store.operations import Lease, NewOperation, claimant, find_operation, insert_operation
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Waiting = TypeVar("Waiting", Volume, Snapshot, Group, GroupSnapshot)
 
 
 class Bell(Protocol):
@@ -110,6 +116,7 @@ RESOURCES: Final[Mapping[type, str]] = {
     GroupSnapshot: "group_snapshot",
 }
 """Records that there is work on, and what an operation calls them."""
+_UNDER_WAY: Final = TRANSITIONAL_VOLUME_STATUSES | TRANSITIONAL_SNAPSHOT_STATUSES | TRANSITIONAL_GROUP_STATUSES
 
 
 def queue_work(
@@ -132,7 +139,9 @@ async def wait_for(deps: Deps, operation_id: str) -> Operation:
     """Wait for an operation whose result the answer needs. Raises Unavailable when it failed or takes too long."""
     ended = await deps.bell.finished(operation_id, deps.settings.server.wait_seconds)
     if ended is None:
-        raise Unavailable(f"Operation {operation_id} has not finished yet; it goes on. Try again shortly.")
+        failed = (await deps.db.read(find_operation, operation_id)).error
+        why = f" ({failed})" if failed else ""
+        raise Unavailable(f"Operation {operation_id} has not finished yet{why}; it goes on. Try again shortly.")
     if ended.state == "failed":
         raise Unavailable(f"Operation {operation_id} failed: {ended.error}")
     return ended
@@ -144,3 +153,11 @@ async def settle(deps: Deps, caller: Caller, resource_id: str) -> None:
     Clients look at what they wait for at once, and then every second or two; nearly all work ends in a fraction of
     that, and so most of them need to look once only."""
     await deps.bell.settled(resource_id, caller.scope, deps.settings.server.settle_seconds)
+
+
+def with_reason(deps: Deps, record: Waiting) -> Waiting:
+    """Return a record that is to be shown; if work on it goes on, with the reason why its last try has failed."""
+    if record.reason is not None or record.status not in _UNDER_WAY:
+        return record
+    work = deps.db.read_now(claimant, RESOURCES[type(record)], record.id)
+    return record if work is None else record._replace(reason=work.error)

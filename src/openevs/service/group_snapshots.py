@@ -14,7 +14,7 @@ from openevs.domain.lifecycle import (
 )
 from openevs.domain.model import Caller, Operation, Snapshot
 from openevs.domain.rules import SNAPSHOTTABLE, check_text
-from openevs.service.deps import Deps, accept, queue_work, settle
+from openevs.service.deps import Deps, accept, queue_work, settle, with_reason
 from openevs.service.groups import check_power
 from openevs.service.membership import STEADY, check_one_instant
 from openevs.service.parts import check_thawed
@@ -90,7 +90,7 @@ def _accept_group_snapshot(
 async def get_group_snapshot(deps: Deps, caller: Caller, group_snapshot_id: str) -> GroupSnapshot:
     """Return a group snapshot. Raises NotFound."""
     await settle(deps, caller, group_snapshot_id)
-    return await deps.db.read(store.find_group_snapshot, group_snapshot_id, caller.scope)
+    return with_reason(deps, await deps.db.read(store.find_group_snapshot, group_snapshot_id, caller.scope))
 
 
 async def list_group_snapshots(deps: Deps, caller: Caller, query: ListQuery) -> tuple[list[GroupSnapshot], int | None]:

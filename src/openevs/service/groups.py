@@ -13,7 +13,7 @@ from openevs.domain.ids import new_uuid
 from openevs.domain.lifecycle import GROUP_STATUSES, GroupMoves, VolumeMoves, reset_group
 from openevs.domain.model import Caller, Operation
 from openevs.domain.rules import check_text
-from openevs.service.deps import Deps, accept, queue_work, settle
+from openevs.service.deps import Deps, accept, queue_work, settle, with_reason
 from openevs.service.membership import STEADY, check_leaving, check_member
 from openevs.service.parts import check_thawed
 from openevs.service.queries import GROUP_FILTERS, ListQuery, read_page
@@ -113,7 +113,8 @@ async def get_group(deps: Deps, caller: Caller, group_id: str) -> tuple[Group, l
         return group, store.volume_ids_by_group(tx, [group_id]).get(group_id, [])
 
     await settle(deps, caller, group_id)
-    return await deps.db.read(find)
+    group, volume_ids = await deps.db.read(find)
+    return with_reason(deps, group), volume_ids
 
 
 async def list_groups(

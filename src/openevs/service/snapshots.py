@@ -23,7 +23,7 @@ from openevs.domain.rules import (
     check_text,
     is_reserved_name,
 )
-from openevs.service.deps import Deps, accept, queue_work, settle
+from openevs.service.deps import Deps, accept, queue_work, settle, with_reason
 from openevs.service.parts import check_thawed
 from openevs.service.queries import SNAPSHOT_FILTERS, ListQuery, list_rows
 from openevs.service.reverting import begin_reverting
@@ -142,7 +142,7 @@ def snapshot_record(
 async def get_snapshot(deps: Deps, caller: Caller, snapshot_id: str) -> Snapshot:
     """Return a snapshot of the caller's project (an administrator: of any). Raises NotFound."""
     await settle(deps, caller, snapshot_id)
-    return deps.db.look_up(store.find_snapshot, snapshot_id, caller.scope)
+    return with_reason(deps, deps.db.look_up(store.find_snapshot, snapshot_id, caller.scope))
 
 
 async def list_snapshots(deps: Deps, caller: Caller, query: ListQuery) -> tuple[list[Snapshot], int | None]:

@@ -9,7 +9,7 @@ from openevs.domain.lifecycle import VOLUME_STATUSES, Move, SnapshotMoves, Volum
 from openevs.domain.model import Attachment, Caller, Operation, Snapshot, Volume, VolumeType
 from openevs.domain.quota import UNLIMITED, growth_usage, volume_usage
 from openevs.domain.rules import check_new_metadata, check_text, check_volume_metadata
-from openevs.service.deps import Deps, accept, queue_work, settle
+from openevs.service.deps import Deps, accept, queue_work, settle, with_reason
 from openevs.service.membership import check_joining, check_own_snapshots, check_ungrouped
 from openevs.service.parts import check_thawed
 from openevs.service.placing import place
@@ -198,7 +198,8 @@ def _find_shown(tx: Tx, volume_id: str, project_id: str | None) -> tuple[Volume,
 async def show_volume(deps: Deps, caller: Caller, volume_id: str) -> tuple[Volume, list[Attachment]]:
     """Return a volume and its attachments. Raises NotFound."""
     await settle(deps, caller, volume_id)
-    return deps.db.read_now(_find_shown, volume_id, caller.scope)
+    volume, attachments = deps.db.read_now(_find_shown, volume_id, caller.scope)
+    return with_reason(deps, volume), attachments
 
 
 async def list_volumes(deps: Deps, caller: Caller, query: ListQuery) -> tuple[list[Volume], int | None]:
