@@ -123,13 +123,19 @@ REFUSED_CREATES: list[tuple[dict[str, Any], str]] = [
     ({"size": "-1"}, "size"),
     ({"size": True}, "size"),
     ({"size": [1]}, "size"),
+    ({"size": 1.5}, "size"),
+    ({"size": 1.0}, "size"),
+    ({"size": " 1 "}, "size"),
     ({"size": 10**9}, "size"),
     ({"size": "9" * 5000}, "size"),
     ({"size": 1, "name": "ä" * 128}, "name"),
     ({"size": 1, "name": 7}, "name"),
     ({"size": 1, "description": "x" * 256}, "description"),
     ({"size": 1, "availability_zone": "moon"}, "availability_zone"),
+    ({"size": 1, "availability_zone": ""}, "availability_zone"),
     ({"size": 1, "multiattach": "maybe"}, "multiattach"),
+    ({"size": 1, "multiattach": None}, "multiattach"),
+    ({"size": 1, "multiattach": 1}, "multiattach"),
     ({"size": 1, "count": 2}, "count"),
     ({"size": 1, "imageRef": GONE}, "imageRef"),
     ({"size": 1, "imageRef": ""}, "imageRef"),
@@ -341,6 +347,7 @@ def test_updates_are_refused_by_field(tmp_path: Path) -> None:
     async def work(run: Running, client: Client) -> None:
         volume = await client.volume(name="n")
         one = f"/v3/{{p}}/volumes/{volume['id']}"
+        client.version = "3.53"
         for body, field in (
             ({}, "volume"),
             ({"name": "x" * 256}, "name"),
@@ -355,6 +362,38 @@ def test_updates_are_refused_by_field(tmp_path: Path) -> None:
         missing = await client.call("PUT", f"/v3/{{p}}/volumes/{GONE}", {"volume": {"name": "x"}})
         assert fault(missing)[:2] == (404, "itemNotFound")
         assert (await client.get(one))["volume"]["updated_at"] == volume["updated_at"]
+        # To change nothing was allowed once.
+        client.version = "3.52"
+        same = await client.call("PUT", one, {"volume": {}})
+        assert (same.status_code, same.json()["volume"]["name"]) == (200, "n")
+
+    at_work(tmp_path, work)
+
+
+def test_metadata_that_others_have_changed_are_not_overwritten(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client) -> None:
+        volume = await client.volume(metadata={"a": "1", "b": "2"})
+        every = f"/v3/{{p}}/volumes/{volume['id']}/metadata"
+        client.version = "3.14"
+        assert "ETag" not in (await client.call("GET", every)).headers
+        client.version = "3.15"
+        seen = (await client.call("GET", every)).headers["ETag"]
+        assert (await client.call("GET", every)).headers["ETag"] == seen
+        changed = await client.call("PUT", f"{every}/a", {"meta": {"a": "3"}}, **{"If-Match": f'"other", {seen}'})
+        assert changed.json() == {"meta": {"a": "3"}}
+
+        for path, body in ((every, {"metadata": {}}), (f"{every}/b", {"meta": {"b": "4"}})):
+            status, name, message = fault(await client.call("PUT", path, body, **{"If-Match": seen}))
+            assert (status, name) == (412, "preconditionFailed")
+            assert "If-Match" in message
+        assert await client.get(every) == {"metadata": {"a": "3", "b": "2"}}
+        client.version = "3.14"
+        assert (await client.call("PUT", f"{every}/b", {"meta": {"b": "4"}}, **{"If-Match": seen})).status_code == 200
+        client.version = "3.15"
+        anything = await client.call("PUT", every, {"metadata": {"c": "5"}}, **{"If-Match": "*"})
+        assert anything.json() == {"metadata": {"c": "5"}}
+        beside = await client.call("PUT", every, {"metadata": {}, "other": 1})
+        assert fault(beside)[:2] == (400, "badRequest")
 
     at_work(tmp_path, work)
 
@@ -365,6 +404,10 @@ def test_other_projects_see_nothing(tmp_path: Path) -> None:
         operator = await run.client("admin", project="admin")
         assert await ids(operator, "") == []
         assert await ids(operator, "?all_tenants=1") == [volume["id"]]
+        assert await ids(client, "?all_tenants=perhaps") == [volume["id"]]
+        unclear = fault(await operator.call("GET", "/v3/{p}/volumes?all_tenants=perhaps"))
+        assert unclear[:2] == (400, "badRequest")
+        assert "all_tenants" in unclear[2]
         foreign = await client.call("GET", f"/v3/{new_uuid()}/volumes/{volume['id']}")
         assert foreign.status_code == 400
         assert (await client.call("POST", "/v3/{p}/volumes", b"{")).status_code == 400

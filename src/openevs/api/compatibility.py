@@ -72,7 +72,32 @@ CHOICES: Final = (
         "filters that only operators may use, and that are not there",
         "without effect; in Cinder such a list is empty. Members may use every filter that the list has",
     ),
-    ("`count` on native v3", "the number of all that fit, as in Cinder"),
+    (
+        "values of filters that mean nothing, such as `size=x`",
+        "400, naming the filter; in Cinder the list is empty, or whole",
+    ),
+    (
+        "paging and sorting in calls that have neither in Cinder, or got it later",
+        "done, and checked; `name~` works from 3.31 on, in Cinder from 3.34",
+    ),
+    ("`GET …/volumes/summary` with filters", "counts what the filters select; Cinder counts all"),
+    (
+        "`count` on native v3",
+        "the number of all that fit, as in Cinder; every list that pages has it, if it is asked for",
+    ),
+    (
+        "the ETag of a volume's metadata (3.15)",
+        (
+            "as in Cinder, but in quotation marks, as HTTP has it; a change that names another in `If-Match` is 412, "
+            "with a fault `preconditionFailed`, and looking and changing are one transaction"
+        ),
+    ),
+    (
+        "methods that a path does not have; names of formats at its end (`volumes.json`)",
+        "405, naming those it has, where Cinder says 404; 404: the path is another",
+    ),
+    ("scheduler hints", "an object with any keys and values, without effect, as there is nothing to choose from"),
+    ("`backup_id` of a volume's create", "from 3.47 on, as documented; 400 below, where Cinder takes it"),
     ("`snapshots_links` when there is no next page", "absent"),
     ("copying snapshots", "there is no such call"),
     ("the recycle bin", "not served"),

@@ -47,6 +47,7 @@ FAULT_NAME: Final[dict[int, str]] = {
     404: "itemNotFound",
     405: "badMethod",
     409: "conflictingRequest",
+    412: "preconditionFailed",
     413: "overLimit",
     415: "badMediaType",
     501: "notImplemented",

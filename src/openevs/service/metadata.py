@@ -43,13 +43,22 @@ async def get_metadata(deps: Deps, caller: Caller, kept: Kept, record_id: str) -
 
 
 async def change_metadata(
-    deps: Deps, caller: Caller, kept: Kept, record_id: str, metadata: Mapping[str, object], *, replace: bool
+    deps: Deps,
+    caller: Caller,
+    kept: Kept,
+    record_id: str,
+    metadata: Mapping[str, object],
+    *,
+    replace: bool,
+    expect: Callable[[dict[str, str]], None],
 ) -> dict[str, str]:
-    """Merge into, or replace, a record's metadata; return all of it. Raises InvalidInput, NotFound."""
+    """Merge into, or replace, a record's metadata; return all of it. `expect` is shown what is there before, and
+    refuses what it did not expect. Raises InvalidInput, NotFound."""
     given = kept.check(metadata, slash=False)
 
     def change_metadata(tx: Tx) -> dict[str, str]:
         found = kept.find(tx, record_id, caller.scope)
+        expect(found.metadata)
         merged = given if replace else {**found.metadata, **given}
         check_metadata(merged)
         kept.update(tx, record_id, caller.scope, deps.clock(), {"metadata": merged})

@@ -145,7 +145,7 @@ async def _retype(call: Call, content: Any) -> Reply:
 
 
 async def _extend(call: Call, content: Any) -> Reply:
-    size = whole_number("new_size", parse(call, "os-extend", Extend).new_size, "EVS.1010")
+    size = whole_number("new_size", parse(call, "os-extend", Extend).new_size, "EVS.1010", exact=call.strict)
     attached = call.at_least(_EXTEND_ATTACHED_SINCE)
     await service.extend_volume(call.deps, call.caller, _volume_id(call), size, attached=attached)
     return Reply()

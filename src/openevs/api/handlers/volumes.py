@@ -7,7 +7,7 @@ from msgspec import UNSET, UnsetType
 
 from openevs.api.call import Call, Reply, Route
 from openevs.api.policy import allowed
-from openevs.api.wire.bodies import check_uuid, flag, json_object, parse
+from openevs.api.wire.bodies import check_uuid, flag, json_object, json_type, parse
 from openevs.api.wire.lists import list_query, page_reply
 from openevs.api.wire.volumes import (
     VOLUME_LIST,
@@ -42,8 +42,9 @@ async def post_volume(call: Call) -> Reply:
     """Create a volume: empty, from a snapshot, or from another volume."""
     body = parse(call, "volume", VolumeCreate, beside=SCHEDULER_HINTS, strict_since=STRICT_SINCE)
     _refuse_absent(call, body)
-    _check_sources(call, body)
-    size = None if body.size is None else whole_number("size", body.size, "EVS.1010")
+    if call.strict:
+        _check_strictly(call, body)
+    size = None if body.size is None else whole_number("size", body.size, "EVS.1010", exact=call.strict)
     new = NewVolume(
         size_gib=size,
         name=_either(body.name, body.display_name),
@@ -95,14 +96,18 @@ def _refuse_absent(call: Call, body: VolumeCreate) -> None:
         raise InvalidInput("count", "this call creates one volume.", "EVS.1021")
 
 
-def _check_sources(call: Call, body: VolumeCreate) -> None:
-    if not call.strict:
-        return
+def _check_strictly(call: Call, body: VolumeCreate) -> None:
+    """Refuse what Cinder's v3 refuses, and what v2 and Huawei's own resources let pass."""
     for name in ("snapshot_id", "source_volid", "backup_id", "consistencygroup_id"):
         given = getattr(body, name)
         if given is not None:
             check_uuid(name, given)
+    if body.availability_zone == "":
+        raise InvalidInput("availability_zone", "it is empty; leave it out, or give null, for the service's own.")
     document = json_object(call)
+    shared = document["volume"].get("multiattach", False)
+    if not isinstance(shared, bool | str):
+        raise InvalidInput("multiattach", f"it must be a boolean, not {json_type(shared)}.")
     for name in SCHEDULER_HINTS:
         if not isinstance(document.get(name), dict | None):
             raise InvalidInput(name, "it must be an object.")
@@ -167,7 +172,7 @@ async def put_volume(call: Call) -> Reply:
         for value in given[::-1]
         if value is not UNSET
     }
-    if not changes:
+    if not changes and (not call.strict or call.at_least(STRICT_SINCE)):
         raise InvalidInput("volume", "it must have at least one of name, description and metadata.", "EVS.1007")
     volume, attachments = await service.update_volume(call.deps, call.caller, call.path["volume_id"], changes)
     return Reply({"volume": volume_view(call, volume, attachments, await _consistent(call, [volume]))})

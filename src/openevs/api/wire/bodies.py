@@ -49,10 +49,10 @@ def parse(call: Call, envelope: str, struct: type[S], beside: frozenset[str] = f
     # What is missing or wrong goes before what is too much: a misspelt required field is both.
     body = convert(inner, struct)
     if call.strict:
-        _refuse_unknown("body", document.keys() - {envelope} - beside)
+        refuse_unknown("body", document.keys() - {envelope} - beside)
         known = {field.encode_name for field in msgspec.structs.fields(struct)}
         if call.at_least(strict_since):
-            _refuse_unknown(envelope, inner.keys() - known)
+            refuse_unknown(envelope, inner.keys() - known)
     return body
 
 
@@ -76,7 +76,8 @@ def json_type(value: object) -> str:
     return names.get(type(value), "null")
 
 
-def _refuse_unknown(where: str, names: set[str]) -> None:
+def refuse_unknown(where: str, names: set[str]) -> None:
+    """Refuse fields that are not there. Raises InvalidInput."""
     if names:
         listed = ", ".join(repr(name[:64]) for name in sorted(names)[:5])
         raise InvalidInput(where, f"it has unknown fields: {listed}.")

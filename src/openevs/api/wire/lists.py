@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from openevs.api.call import Call, Reply
-from openevs.api.wire.bodies import flag
+from openevs.api.wire.bodies import TRUE, flag
 from openevs.api.wire.times import parse_time
 from openevs.domain.errors import InvalidInput
 from openevs.domain.ids import is_uuid
@@ -114,9 +114,18 @@ def list_query(call: Call, listing: Listing) -> ListQuery:
     return ListQuery(
         page=page,
         filters=filters,
-        all_projects=query.get("all_tenants", "0").lower() in ("1", "true", "yes", "on", "t", "y"),
+        all_projects=_all_projects(call),
         with_count=call.at_least(45) and flag("with_count", query.get("with_count", "false")),
     )
+
+
+def _all_projects(call: Call) -> bool:
+    """Say whether those of all projects are asked for. Where it makes a difference, what is neither yes nor no must
+    not be taken for no; for members it makes none."""
+    text = call.query.get("all_tenants", "")
+    if call.strict and call.caller.is_admin and text:
+        return flag("all_tenants", text)
+    return text.strip().lower() in TRUE
 
 
 def _filter(call: Call, listing: Listing, name: str) -> dict[str, Any] | None:

@@ -51,10 +51,13 @@ class VolumeUpdate(Struct):
     metadata: dict[str, Any] | UnsetType = UNSET
 
 
-def whole_number(name: str, value: float | str, code: str | None = None) -> int:
-    """Return a number that may have been sent as text; decimals are cut off, as EVS says. Raises InvalidInput."""
+def whole_number(name: str, value: float | str, code: str | None = None, *, exact: bool = False) -> int:
+    """Return a number that may have been sent as text. Decimals are cut off, as EVS says, and blanks too; where the
+    number has to be `exact`, as for Cinder, they are refused. Raises InvalidInput."""
+    if exact and isinstance(value, float):
+        raise InvalidInput(name, f"{value!r} is not a whole number.", code)
     if isinstance(value, str):
-        text = value.strip()
+        text = value if exact else value.strip()
         if not (text.isascii() and text.isdigit() and len(text) <= _LONGEST_NUMBER):
             raise InvalidInput(name, f"{value[:32]!r} is not a whole number.", code)
         return int(text)
