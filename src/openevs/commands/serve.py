@@ -16,6 +16,7 @@ from openevs.compose import AlreadyRunning, Application
 from openevs.engine.errors import EngineError
 from openevs.identity.bootstrap import Bootstrap
 from openevs.observe.log import configure_logging
+from openevs.observe.stream import hold_standard_files, say
 from openevs.operations.admission import WrongPool
 from openevs.server import listen, serve, url_of
 from openevs.settings import Settings
@@ -31,6 +32,7 @@ class CannotServe(Exception):
 
 def run(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM. Raises CannotServe."""
+    hold_standard_files()
     configure_logging(settings.log)
     # Whatever this process makes is its owner's alone, unless it says otherwise.
     os.umask(0o077)
@@ -72,7 +74,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
         raise CannotServe(str(error)) from None
     finally:
         await app.stop()
-    print("OpenEVS has stopped; attached volumes go on being served.", flush=True)  # noqa: T201
+    say(["OpenEVS has stopped; attached volumes go on being served."], sys.stdout)
 
 
 def _announce(app: Application, base_url: str, made: Bootstrap) -> None:
@@ -95,4 +97,4 @@ def _announce(app: Application, base_url: str, made: Bootstrap) -> None:
             "  curl -H \"X-Auth-Token: $TOKEN\" -H 'Content-Type: application/json' \\",
             f'       -d \'{{"volume": {{"name": "first", "size": 1}}}}\' {base_url}/v3/volumes',
         ]
-    print("\n".join(lines), flush=True)  # noqa: T201
+    say(lines, sys.stdout)

@@ -3,10 +3,12 @@
 import logging
 import sys
 from contextvars import ContextVar
+from typing import TextIO, cast
 
 import structlog
-from structlog.typing import EventDict, WrappedLogger
+from structlog.typing import EventDict, Processor, WrappedLogger
 
+from openevs.observe.stream import Unhindered
 from openevs.settings import Log
 
 REQUEST_ID: ContextVar[str] = ContextVar("request_id")
@@ -34,23 +36,37 @@ def add_request_id(logger: WrappedLogger, method: str, event: EventDict) -> Even
 
 def configure_logging(settings: Log) -> None:
     """Set up logging for this process."""
-    text = settings.format == "text" or (settings.format == "auto" and sys.stderr.isatty())
-    renderer: structlog.typing.Processor
+    text = settings.format == "text" or (settings.format == "auto" and sys.stderr is not None and sys.stderr.isatty())
+    out = Unhindered(sys.stderr)
+    renderer: Processor
     # Plain tracebacks: those with local variables show tokens and passwords.
     console = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     renderer = console if text else structlog.processors.JSONRenderer()
+
+    def add_losses(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+        if out.lost:
+            event["lines_lost_before"] = out.lost
+        return event
+
+    stamps: list[Processor] = [structlog.processors.add_log_level, structlog.processors.TimeStamper("iso", utc=True)]
+    ends: list[Processor] = [
+        add_losses,
+        hide_secrets,
+        *([] if text else [structlog.processors.format_exc_info]),
+        renderer,
+    ]
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            add_request_id,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            hide_secrets,
-            *([] if text else [structlog.processors.format_exc_info]),
-            renderer,
-        ],
+        processors=[structlog.contextvars.merge_contextvars, add_request_id, *stamps, *ends],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(settings.level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, out)),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
+    # Libraries log by the standard means; their lines look like ours.
+    handler = logging.StreamHandler(cast(TextIO, out))
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *stamps],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *ends],
+        )
+    )
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
