@@ -6,7 +6,6 @@ from openevs.domain.errors import InvalidInput
 from openevs.domain.rules import (
     IMAGE_VALUE_MAX_BYTES,
     SNAPSHOTTABLE,
-    check_image_metadata,
     check_metadata,
     check_text,
     is_reserved_name,
@@ -65,9 +64,9 @@ def test_metadata_is_bounded_as_a_whole() -> None:
 
 def test_what_is_known_of_an_image_is_bounded_as_a_whole() -> None:
     most = {f"k{n}": "v" * IMAGE_VALUE_MAX_BYTES for n in range(15)}
-    assert check_image_metadata(most) == most
+    assert check_metadata(most, value_max=IMAGE_VALUE_MAX_BYTES) == most
     with pytest.raises(InvalidInput):
-        check_image_metadata({f"k{n}": "v" * IMAGE_VALUE_MAX_BYTES for n in range(16)})
+        check_metadata({f"k{n}": "v" * IMAGE_VALUE_MAX_BYTES for n in range(16)}, value_max=IMAGE_VALUE_MAX_BYTES)
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ import msgspec
 import pytest
 
 from openevs.compose import utc_now
-from openevs.domain.backup import reset_backup
+from openevs.domain.backup import BACKUP_STATUSES
 from openevs.domain.ids import VolumeId
-from openevs.domain.lifecycle import reset_snapshot, reset_volume
+from openevs.domain.lifecycle import SNAPSHOT_STATUSES, VOLUME_STATUSES, reset
 from openevs.engine.errors import Broken, OutcomeUnknown, Transient
 from openevs.operations.catalog import KINDS
 from openevs.operations.kind import Facts, Kind
@@ -224,9 +224,9 @@ def test_pauses_grow_to_a_limit(tmp_path: Path) -> None:
 
 
 BY_HAND: dict[str, tuple[Any, Any, Any]] = {
-    "volume": (move_volume, reset_volume, Stage.volume),
-    "snapshot": (move_snapshot, reset_snapshot, Stage.snapshot),
-    "backup": (move_backup, reset_backup, Stage.backup),
+    "volume": (move_volume, VOLUME_STATUSES, Stage.volume),
+    "snapshot": (move_snapshot, SNAPSHOT_STATUSES, Stage.snapshot),
+    "backup": (move_backup, BACKUP_STATUSES, Stage.backup),
 }
 WITH_STATUS = [
     scenario
@@ -263,8 +263,8 @@ def test_a_status_set_by_hand_stands(tmp_path: Path, scenario: Scenario, status:
         await scenario.start(stage)
         await hang.reached.wait()
         operation = await stage.last_operation()
-        move, reset, find = BY_HAND[operation.resource_kind]
-        await stage.app.db.write(move, operation.resource_id, reset(status), utc_now())
+        move, statuses, find = BY_HAND[operation.resource_kind]
+        await stage.app.db.write(move, operation.resource_id, reset(status, statuses), utc_now())
         hang.release()
         await stage.settled()
         ended = await stage.app.db.read(find_operation, operation.id)

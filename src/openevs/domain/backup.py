@@ -81,11 +81,6 @@ class BackupMoves:
     delete_failed: Final = _move("fail deleting", "deleting", "error_deleting")
 
 
-def reset_backup(status: str) -> Move:
-    """Return the administrator's move to any known status (`os-reset_status`)."""
-    return Move("reset the status of", BACKUP_STATUSES, status)
-
-
 def backup_usage(size_gib: int) -> dict[str, int]:
     """Return what one backup counts against the quotas: the volume's full size, whatever it takes."""
     return {"backups": 1, "backup_gigabytes": size_gib}

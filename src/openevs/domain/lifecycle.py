@@ -1,7 +1,7 @@
 """The only ways in which a status may change.
 
 A `Move` is one row of a transition table: from these statuses, to that one. The store turns a move into one
-conditional UPDATE (`store/volumes.py`, `store/snapshots.py`); nothing else in OpenEVS writes a status.
+conditional UPDATE (`store/rows.py`); nothing else in OpenEVS writes a status.
 
 Statuses and what each allows: spec "Disk status" and "Snapshot states"; Cinder's own (`reserved`, `reverting`,
 `restoring`) appear only through Cinder's calls.
@@ -10,6 +10,8 @@ Statuses and what each allows: spec "Disk status" and "Snapshot states"; Cinder'
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
+
+from openevs.domain.errors import InvalidInput
 
 VOLUME_STATUSES: Final = frozenset(
     "creating available reserved attaching in-use detaching maintenance extending deleting error error_deleting "
@@ -179,24 +181,13 @@ class GroupSnapshotMoves:
     delete_failed: Final = _move("fail deleting", "deleting", "error_deleting")
 
 
-def reset_group(status: str) -> Move:
-    """Return the administrator's move to any known status (`reset_status`)."""
-    return Move("reset the status of", GROUP_STATUSES, status)
-
-
-def reset_group_snapshot(status: str) -> Move:
-    """Return the administrator's move to any known status (`reset_status`)."""
-    return Move("reset the status of", GROUP_SNAPSHOT_STATUSES, status)
-
-
-def reset_volume(status: str) -> Move:
-    """Return the administrator's move to any known status (`os-reset_status`)."""
-    return Move("reset the status of", VOLUME_STATUSES, status)
-
-
-def reset_snapshot(status: str) -> Move:
-    """Return the administrator's move to any known status (`os-reset_status`)."""
-    return Move("reset the status of", SNAPSHOT_STATUSES, status)
+def reset(status: str, statuses: frozenset[str], *, never: str = "") -> Move:
+    """Return the administrator's move from any status of a kind of resource to any but `never` (`os-reset_status`).
+    Raises InvalidInput: it is none of them."""
+    allowed = statuses - {never}
+    if status not in allowed:
+        raise InvalidInput("status", f"{status!r} is none of {', '.join(sorted(allowed))}.")
+    return Move("reset the status of", statuses, status)
 
 
 SERVICE_UPDATES: Final = {

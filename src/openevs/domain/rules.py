@@ -41,6 +41,14 @@ def check_text(field: str, text: str | None, code: str | None = None) -> str | N
     return text
 
 
+def check_name(name: str) -> str:
+    """Return the name of something that must have one, as it will be stored. Raises InvalidInput."""
+    checked = check_text("name", name)
+    if not checked:
+        raise InvalidInput("name", "it may not be empty.")
+    return checked
+
+
 def byte_length(field: str, text: str) -> int:
     """Return the length of a text in UTF-8; raises InvalidInput for text that has no UTF-8 form (lone surrogates)."""
     try:
@@ -49,9 +57,11 @@ def byte_length(field: str, text: str) -> int:
         raise InvalidInput(field, "it is not valid Unicode text.") from None
 
 
-def check_metadata(metadata: Mapping[str, object], *, slash: bool = True) -> dict[str, str]:
+def check_metadata(
+    metadata: Mapping[str, object], *, slash: bool = True, value_max: int = NAME_MAX_BYTES
+) -> dict[str, str]:
     """Return metadata as it will be stored. Keys are 1 to 255 of `a-z A-Z 0-9 - _ : . space` (and `/` where `slash`),
-    values are texts of at most 255 bytes, and all together are under 1 MiB (EVS.1005)."""
+    values are texts of at most `value_max` bytes, and all together are under 1 MiB (EVS.1005). Raises InvalidInput."""
     total = 0
     for key, value in metadata.items():
         if not _METADATA_KEY.fullmatch(key) or (not slash and "/" in key):
@@ -61,35 +71,13 @@ def check_metadata(metadata: Mapping[str, object], *, slash: bool = True) -> dic
         if not isinstance(value, str):
             raise InvalidInput(f"metadata[{key!r}]", "the value must be a string.")
         size = byte_length(f"metadata[{key!r}]", value)
-        if size > NAME_MAX_BYTES:
-            raise InvalidInput(
-                f"metadata[{key!r}]", f"the value has {size} bytes, but may have at most {NAME_MAX_BYTES}."
-            )
+        if size > value_max:
+            raise InvalidInput(f"metadata[{key!r}]", f"the value has {size} bytes, but may have at most {value_max}.")
         total += len(key) + size
     if total >= METADATA_MAX_BYTES:
         raise InvalidInput(
             "metadata", f"it has {total} bytes, but must have fewer than {METADATA_MAX_BYTES}.", "EVS.1005"
         )
-    return {key: str(value) for key, value in metadata.items()}
-
-
-def check_image_metadata(metadata: Mapping[str, object]) -> dict[str, str]:
-    """Return what is known of an image as it will be stored. Keys are as in other metadata, values are longer, and all
-    together are under the same limit."""
-    total = 0
-    for key, value in metadata.items():
-        if not _METADATA_KEY.fullmatch(key):
-            raise InvalidInput(
-                "metadata", f"the key {key[:64]!r} must be 1 to 255 letters, digits, spaces or any of - _ : . /"
-            )
-        if not isinstance(value, str):
-            raise InvalidInput(f"metadata[{key!r}]", "the value must be a string.")
-        size = byte_length(f"metadata[{key!r}]", value)
-        if size > IMAGE_VALUE_MAX_BYTES:
-            raise InvalidInput(f"metadata[{key!r}]", f"it has {size} bytes, but may have {IMAGE_VALUE_MAX_BYTES}.")
-        total += len(key) + size
-    if total >= METADATA_MAX_BYTES:
-        raise InvalidInput("metadata", f"it has {total} bytes, but must have fewer than {METADATA_MAX_BYTES}.")
     return {key: str(value) for key, value in metadata.items()}
 
 

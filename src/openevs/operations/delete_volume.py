@@ -8,7 +8,7 @@ administrator's `os-force_delete` tries again.
 from datetime import datetime
 
 from openevs.domain.ids import SnapshotId, VolumeId
-from openevs.domain.lifecycle import SnapshotMoves, VolumeMoves, reset_volume
+from openevs.domain.lifecycle import VOLUME_STATUSES, SnapshotMoves, VolumeMoves, reset
 from openevs.domain.model import Operation
 from openevs.domain.quota import volume_usage
 from openevs.engine.port import Engine
@@ -58,7 +58,7 @@ def forget_volume(tx: Tx, volume_id: str, now: datetime) -> None:
     if count_snapshots_of(tx, volume_id) or attachments_of(tx, [volume_id]):
         # Made after an administrator had taken the volume out of `deleting` by hand: the row cannot go before them.
         reason = "Its bytes were deleted: its status had been set by hand while the deletion went on."
-        move_volume(tx, volume_id, reset_volume("error"), now, also={"reason": reason})
+        move_volume(tx, volume_id, reset("error", VOLUME_STATUSES), now, also={"reason": reason})
         return
     volume = find_volume(tx, volume_id)
     give_quota(tx, volume.project_id, volume_usage(volume.size_gib, volume.volume_type))

@@ -5,7 +5,7 @@ terminate the connection, detach (spec 4.5).
 that is made first has an attachment that is `attaching`, which `attach` then completes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from openevs.domain.errors import Conflict, InUse, InvalidInput
@@ -24,7 +24,7 @@ from openevs.service.connections import (
     new_attachment,
     note_consumer,
 )
-from openevs.service.deps import Deps, accept, wait_for
+from openevs.service.deps import Deps, accept
 from openevs.store.attachments import attachments_of_one, insert_attachment, move_attachment
 from openevs.store.database import Tx
 from openevs.store.volumes import find_volume, hold_volume, move_volume
@@ -46,13 +46,7 @@ async def initialize_connection(deps: Deps, caller: Caller, volume_id: str, wish
     """Serve a volume and return how to reach it; a repeat returns the same. The volume's status stays.
     Raises NotFound, WrongStatus, Conflict, NotSupported, Unavailable."""
     check_exports(deps)
-
-    async def go() -> Pending:
-        return await accept(deps, caller, Pending, _accept_connection, deps, caller, volume_id, wish)
-
-    pending = await in_turn(deps, volume_id, None, go)
-    if pending.operation_id is not None:
-        await wait_for(deps, pending.operation_id)
+    pending = await in_turn(deps, caller, volume_id, None, _accept_connection, deps, caller, volume_id, wish)
     for attachment in deps.db.look_up(attachments_of_one, volume_id):
         if attachment.id == pending.attachment_id and attachment.connection_info is not None:
             return attachment.connection_info
@@ -105,7 +99,7 @@ async def terminate_connection(deps: Deps, caller: Caller, volume_id: str, host:
             return Pending(None, None), None
         return begin_disconnecting(tx, deps, caller, volume, attachment, None)
 
-    await _ended(deps, caller, volume_id, None, terminate)
+    await in_turn(deps, caller, volume_id, None, terminate)
 
 
 def _only(volume_id: str, attachments: Sequence[Attachment], field: str) -> Attachment | None:
@@ -113,23 +107,6 @@ def _only(volume_id: str, attachments: Sequence[Attachment], field: str) -> Atta
     if len(attachments) > 1:
         raise InvalidInput(field, f"volume {volume_id} has {len(attachments)} attachments; say which.")
     return next(iter(attachments), None)
-
-
-async def _ended(
-    deps: Deps,
-    caller: Caller,
-    volume_id: str,
-    attachment_id: str | None,
-    end: Callable[[Tx], tuple[Pending, Operation | None]],
-) -> None:
-    """Accept the end of a connection or an attachment, and wait for it."""
-
-    async def go() -> Pending:
-        return await accept(deps, caller, Pending, end)
-
-    pending = await in_turn(deps, volume_id, attachment_id, go)
-    if pending.operation_id is not None:
-        await wait_for(deps, pending.operation_id)
 
 
 async def attach(deps: Deps, caller: Caller, volume_id: str, consumer: Consumer) -> None:
@@ -189,7 +166,7 @@ async def detach(deps: Deps, caller: Caller, volume_id: str, attachment_id: str 
         move_volume(tx, volume_id, VolumeMoves.detached, deps.clock())
         return Pending(None, None), None
 
-    await _ended(deps, caller, volume_id, attachment_id, detach_volume)
+    await in_turn(deps, caller, volume_id, attachment_id, detach_volume)
 
 
 async def forget_attachments(deps: Deps, caller: Caller, volume_id: str) -> None:
@@ -205,7 +182,7 @@ async def _forget(deps: Deps, caller: Caller, attachment: Attachment) -> None:
         found = next((one for one in attachments_of_one(tx, volume.id) if one.id == attachment.id), None)
         return (Pending(None, None), None) if found is None else end_attachment(tx, deps, caller, volume, found)
 
-    await _ended(deps, caller, attachment.volume_id, attachment.id, forget)
+    await in_turn(deps, caller, attachment.volume_id, attachment.id, forget)
 
 
 async def reserve(deps: Deps, caller: Caller, volume_id: str) -> None:

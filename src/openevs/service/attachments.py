@@ -21,7 +21,7 @@ from openevs.service.connections import (
     new_attachment,
     note_consumer,
 )
-from openevs.service.deps import Deps, accept, wait_for
+from openevs.service.deps import Deps
 from openevs.service.queries import ATTACHMENT_FILTERS, ListQuery, list_rows
 from openevs.store import attachments as store
 from openevs.store.database import Tx
@@ -46,11 +46,8 @@ async def create_attachment(deps: Deps, caller: Caller, new: NewAttachment) -> A
     InUse, Conflict, NotSupported, Unavailable."""
     if new.wish is not None:
         check_exports(deps)
-
-    async def go() -> Pending:
-        return await accept(deps, caller, Pending, _accept_attachment, deps, caller, new)
-
-    return await _finished(deps, caller, await in_turn(deps, new.volume_id, None, go))
+    pending = await in_turn(deps, caller, new.volume_id, None, _accept_attachment, deps, caller, new)
+    return deps.db.look_up(store.find_attachment, pending.attachment_id or "", caller.scope)
 
 
 def _accept_attachment(tx: Tx, deps: Deps, caller: Caller, new: NewAttachment) -> tuple[Pending, Operation | None]:
@@ -80,12 +77,10 @@ async def connect_attachment(
     """Connect a reserved volume; a repeat returns the connection there is. Raises InvalidInput, NotFound, WrongStatus,
     Conflict, NotSupported, Unavailable."""
     check_exports(deps)
-    attachment = deps.db.look_up(store.find_attachment, attachment_id, caller.scope)
-
-    async def go() -> Pending:
-        return await accept(deps, caller, Pending, _accept_connection, deps, caller, attachment_id, wish, complete)
-
-    return await _finished(deps, caller, await in_turn(deps, attachment.volume_id, attachment_id, go))
+    volume_id = deps.db.look_up(store.find_attachment, attachment_id, caller.scope).volume_id
+    work = (deps, caller, attachment_id, wish, complete)
+    await in_turn(deps, caller, volume_id, attachment_id, _accept_connection, *work)
+    return deps.db.look_up(store.find_attachment, attachment_id, caller.scope)
 
 
 def _accept_connection(
@@ -135,15 +130,9 @@ def _complete(tx: Tx, deps: Deps, attachment: Attachment) -> None:
 async def delete_attachment(deps: Deps, caller: Caller, attachment_id: str) -> list[Attachment]:
     """End an attachment, whatever its status, and its connection with it; return the volume's remaining ones.
     Raises NotFound, Conflict, Unavailable."""
-    attachment = deps.db.look_up(store.find_attachment, attachment_id, caller.scope)
-
-    async def go() -> Pending:
-        return await accept(deps, caller, Pending, _accept_deletion, deps, caller, attachment_id)
-
-    pending = await in_turn(deps, attachment.volume_id, attachment_id, go)
-    if pending.operation_id is not None:
-        await wait_for(deps, pending.operation_id)
-    return deps.db.look_up(store.attachments_of_one, attachment.volume_id)
+    volume_id = deps.db.look_up(store.find_attachment, attachment_id, caller.scope).volume_id
+    await in_turn(deps, caller, volume_id, attachment_id, _accept_deletion, deps, caller, attachment_id)
+    return deps.db.look_up(store.attachments_of_one, volume_id)
 
 
 def _accept_deletion(tx: Tx, deps: Deps, caller: Caller, attachment_id: str) -> tuple[Pending, Operation | None]:
@@ -161,9 +150,3 @@ async def list_attachments(deps: Deps, caller: Caller, query: ListQuery) -> tupl
     """Return one page of attachments and, if asked for, how many there are in all.
     Raises InvalidInput, NotFound (marker)."""
     return await list_rows(deps, table, Attachment._make, ATTACHMENT_FILTERS, caller, query)
-
-
-async def _finished(deps: Deps, caller: Caller, pending: Pending) -> Attachment:
-    if pending.operation_id is not None:
-        await wait_for(deps, pending.operation_id)
-    return deps.db.look_up(store.find_attachment, pending.attachment_id or "", caller.scope)

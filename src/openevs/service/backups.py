@@ -11,15 +11,15 @@ from openevs.domain.backup import (
     backup_usage,
     newest_parent,
     own_snapshot_name,
-    reset_backup,
 )
 from openevs.domain.errors import InUse, InvalidInput, NotFound
 from openevs.domain.ids import BackupId, new_uuid
-from openevs.domain.lifecycle import SnapshotMoves, VolumeMoves
+from openevs.domain.lifecycle import SnapshotMoves, VolumeMoves, reset
 from openevs.domain.model import Caller, Operation, Snapshot, Volume
 from openevs.domain.rules import check_metadata, check_text
 from openevs.service.deps import Deps, accept, queue_work, settle
 from openevs.service.parts import check_thawed
+from openevs.service.placing import check_zone
 from openevs.service.queries import BACKUP_FILTERS, ListQuery, read_page
 from openevs.service.snapshots import snapshot_record
 from openevs.store import backups as store
@@ -50,9 +50,7 @@ async def create_backup(deps: Deps, caller: Caller, new: NewBackup) -> Backup:
 
     Raises InvalidInput, NotFound, WrongStatus, InUse, QuotaExceeded, Conflict.
     """
-    zone, known = new.availability_zone, deps.settings.api.availability_zone
-    if zone is not None and zone != known:
-        raise InvalidInput("availability_zone", f"there is no zone {zone!r}; the only one is {known!r}.")
+    check_zone(deps, new.availability_zone)
     checked = new._replace(
         name=check_text("name", new.name),
         description=check_text("description", new.description),
@@ -209,9 +207,8 @@ async def update_backup(deps: Deps, caller: Caller, backup_id: str, changes: Map
 
 async def reset_backup_status(deps: Deps, caller: Caller, backup_id: str, status: str) -> None:
     """Set a status by hand (administrators). Raises InvalidInput, NotFound."""
-    if status not in BACKUP_STATUSES - {"deleting"}:
-        raise InvalidInput("status", f"{status!r} is none of {', '.join(sorted(BACKUP_STATUSES - {'deleting'}))}.")
-    await deps.db.write(store.move_backup, backup_id, reset_backup(status), deps.clock())
+    move = reset(status, BACKUP_STATUSES, never="deleting")
+    await deps.db.write(store.move_backup, backup_id, move, deps.clock())
 
 
 async def delete_backup(deps: Deps, caller: Caller, backup_id: str, *, force: bool = False) -> None:

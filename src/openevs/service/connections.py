@@ -6,9 +6,9 @@ repeat of the request finds it. A volume has at most one attachment, unless it i
 (`multiattach`): that is served once, and each of its attachments says where.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Concatenate, Final, NamedTuple, ParamSpec
 
 import msgspec
 
@@ -18,7 +18,7 @@ from openevs.domain.lifecycle import AttachmentMoves, Move, VolumeMoves, rest
 from openevs.domain.model import Attachment, Caller, Operation, Volume
 from openevs.domain.qos import limits_of, shown_specs
 from openevs.domain.rules import check_text
-from openevs.service.deps import Deps, queue_work
+from openevs.service.deps import Deps, accept, queue_work, wait_for
 from openevs.store.attachments import attachments_of_one, delete_reserved_row, move_attachment, update_attachment
 from openevs.store.database import Tx
 from openevs.store.operations import claimant
@@ -30,7 +30,7 @@ MODES: Final = ("rw", "ro")
 CONNECTOR_MAX_BYTES: Final = 65_536
 """It is kept with the attachment, and read with every list of them; what there is to say of a host takes a few kB."""
 TAKING_TURNS: Final = frozenset({"connect_volume", "disconnect_volume"})
-R = TypeVar("R")
+P = ParamSpec("P")
 
 
 class Wish(NamedTuple):
@@ -224,12 +224,22 @@ def _is_about(running: Operation | None, kind: str, attachment: Attachment) -> b
     return running is not None and running.kind == kind and running.input["attachment_id"] == attachment.id
 
 
-async def in_turn(deps: Deps, volume_id: str, attachment_id: str | None, go: Callable[[], Awaitable[R]]) -> R:
-    """Do what needs the volume for one attachment; while an operation has it for another one, wait for that.
-    Raises Conflict if it does not end, or if only one may attach the volume."""
+async def in_turn(
+    deps: Deps,
+    caller: Caller,
+    volume_id: str,
+    attachment_id: str | None,
+    fn: Callable[Concatenate[Tx, P], tuple[Pending, Operation | None]],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> Pending:
+    """Run the accepting transaction `fn`, which needs the volume for one attachment, and wait for the work; while an
+    operation has the volume for another one, wait for that first.
+    Raises Conflict if that does not end, or if only one may attach the volume; Unavailable as `wait_for`."""
     while True:
         try:
-            return await go()
+            pending = await accept(deps, caller, Pending, fn, *args, **kwargs)
+            break
         except Conflict:
             running = deps.db.read_now(claimant, "volume", volume_id)
             if running is None or running.kind not in TAKING_TURNS or running.input["attachment_id"] == attachment_id:
@@ -238,6 +248,9 @@ async def in_turn(deps: Deps, volume_id: str, attachment_id: str | None, go: Cal
                 raise
             if await deps.bell.finished(running.id, deps.settings.server.wait_seconds) is None:
                 raise
+    if pending.operation_id is not None:
+        await wait_for(deps, pending.operation_id)
+    return pending
 
 
 def note_consumer(tx: Tx, attachment: Attachment, volume: Volume, wish: Wish) -> Attachment:

@@ -3,15 +3,10 @@
 
 from typing import NamedTuple
 
-from openevs.domain.errors import InUse, InvalidInput
+from openevs.domain.errors import InUse
 from openevs.domain.group import GroupSnapshot, is_consistent
 from openevs.domain.ids import new_uuid
-from openevs.domain.lifecycle import (
-    GROUP_SNAPSHOT_STATUSES,
-    GroupSnapshotMoves,
-    SnapshotMoves,
-    reset_group_snapshot,
-)
+from openevs.domain.lifecycle import GROUP_SNAPSHOT_STATUSES, GroupSnapshotMoves, SnapshotMoves, reset
 from openevs.domain.model import Caller, Operation, Snapshot
 from openevs.domain.rules import SNAPSHOTTABLE, check_text
 from openevs.service.deps import Deps, accept, queue_work, settle, with_reason
@@ -125,7 +120,5 @@ def _accept_deletion(tx: Tx, deps: Deps, caller: Caller, group_snapshot_id: str)
 
 async def reset_group_snapshot_status(deps: Deps, caller: Caller, group_snapshot_id: str, status: str) -> GroupSnapshot:
     """Set a status by hand (administrators). Raises InvalidInput, NotFound."""
-    if status not in GROUP_SNAPSHOT_STATUSES:
-        raise InvalidInput("status", f"{status!r} is none of {', '.join(sorted(GROUP_SNAPSHOT_STATUSES))}.")
-    move = reset_group_snapshot(status)
+    move = reset(status, GROUP_SNAPSHOT_STATUSES)
     return await deps.db.write(store.move_group_snapshot, group_snapshot_id, move, deps.clock(), also={"reason": None})

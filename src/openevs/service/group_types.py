@@ -11,7 +11,7 @@ from openevs.domain.errors import InUse, InvalidInput, NotFound
 from openevs.domain.group import CONSISTENT, RESERVED_TYPE, RESERVED_TYPE_ID, YES, GroupType
 from openevs.domain.ids import new_uuid
 from openevs.domain.model import Caller
-from openevs.domain.rules import NAME_MAX_BYTES, byte_length, check_text
+from openevs.domain.rules import NAME_MAX_BYTES, byte_length, check_name, check_text
 from openevs.service.deps import Deps, accept
 from openevs.store import group_types as store
 from openevs.store.database import Tx
@@ -51,7 +51,7 @@ async def create_group_type(
     """Make a group type. Raises InvalidInput, Conflict (there is one of that name)."""
     made = GroupType(
         id=new_uuid(),
-        name=_check_name(name),
+        name=check_name(name),
         description=check_text("description", description),
         is_public=is_public,
         group_specs=check_specs(specs),
@@ -69,7 +69,7 @@ async def update_group_type(deps: Deps, group_type_id: str, changes: Mapping[str
     """Change name, description or visibility (keys of `changes`). Raises InvalidInput, NotFound, Conflict."""
     values = dict(changes)
     if "name" in values:
-        values["name"] = _check_name(values["name"])
+        values["name"] = check_name(values["name"])
         if group_type_id == RESERVED_TYPE_ID and values["name"] != RESERVED_TYPE:
             raise InvalidInput("name", f"the type of consistency groups keeps its name, {RESERVED_TYPE!r}.")
     if "description" in values:
@@ -147,10 +147,3 @@ def check_specs(specs: Mapping[str, object], *, blank: bool = True) -> dict[str,
         if size > NAME_MAX_BYTES:
             raise InvalidInput(f"group_specs[{key!r}]", f"it has {size} bytes, but may have {NAME_MAX_BYTES}.")
     return {key: None if value is None else str(value) for key, value in specs.items()}
-
-
-def _check_name(name: str) -> str:
-    checked = check_text("name", name)
-    if not checked:
-        raise InvalidInput("name", "it may not be empty.")
-    return checked

@@ -10,12 +10,13 @@ from typing import Final, NamedTuple
 from openevs.domain.errors import InUse, InvalidInput, NotFound, NotSupported
 from openevs.domain.group import Group, GroupType, groups_usage, is_consistent
 from openevs.domain.ids import new_uuid
-from openevs.domain.lifecycle import GROUP_STATUSES, GroupMoves, VolumeMoves, reset_group
+from openevs.domain.lifecycle import GROUP_STATUSES, GroupMoves, VolumeMoves, reset
 from openevs.domain.model import Caller, Operation
 from openevs.domain.rules import check_text
 from openevs.service.deps import Deps, accept, queue_work, settle, with_reason
 from openevs.service.membership import STEADY, check_leaving, check_member
 from openevs.service.parts import check_thawed
+from openevs.service.placing import check_zone
 from openevs.service.queries import GROUP_FILTERS, ListQuery, read_page
 from openevs.service.volumes import check_not_source
 from openevs.store import groups as store
@@ -58,11 +59,7 @@ class GroupChange(NamedTuple):
 async def create_group(deps: Deps, caller: Caller, new: NewGroup) -> Group:
     """Make a group without volumes. Raises InvalidInput, NotFound (group type, volume type), NotSupported,
     QuotaExceeded."""
-    zone = deps.settings.api.availability_zone
-    if new.availability_zone not in (None, zone):
-        raise InvalidInput(
-            "availability_zone", f"there is no zone {new.availability_zone!r}; the only one is {zone!r}."
-        )
+    check_zone(deps, new.availability_zone)
     checked = new._replace(name=check_text("name", new.name), description=check_text("description", new.description))
     return await accept(deps, caller, Group, _accept_group, deps, caller, checked)
 
@@ -202,9 +199,8 @@ def _accept_deletion(
 
 async def reset_group_status(deps: Deps, caller: Caller, group_id: str, status: str) -> Group:
     """Set a status by hand (administrators). Raises InvalidInput, NotFound."""
-    if status not in GROUP_STATUSES:
-        raise InvalidInput("status", f"{status!r} is none of {', '.join(sorted(GROUP_STATUSES))}.")
-    return await deps.db.write(store.move_group, group_id, reset_group(status), deps.clock(), also={"reason": None})
+    move = reset(status, GROUP_STATUSES)
+    return await deps.db.write(store.move_group, group_id, move, deps.clock(), also={"reason": None})
 
 
 async def refuse_replication(deps: Deps, caller: Caller, group_id: str) -> None:

@@ -18,12 +18,13 @@ from openevs.domain.model import Caller, Operation, Snapshot, Volume
 from openevs.domain.quota import snapshot_usage, volume_usage
 from openevs.domain.rules import check_metadata, check_new_metadata, check_text
 from openevs.service.deps import Deps, accept, queue_work, wait_for
+from openevs.service.membership import check_ungrouped
 from openevs.service.parts import check_thawed
+from openevs.service.placing import check_zone
 from openevs.service.snapshots import snapshot_record
 from openevs.service.types import type_for
-from openevs.service.volumes import NewVolume, check_not_source, check_size, volume_record
+from openevs.service.volumes import NewVolume, check_detached, check_not_source, check_size, volume_record
 from openevs.store import snapshots, volumes
-from openevs.store.attachments import attachments_of_one
 from openevs.store.backups import bases_of
 from openevs.store.database import Tx
 from openevs.store.operations import NewOperation, insert_operation
@@ -150,11 +151,7 @@ async def manage_volume(deps: Deps, caller: Caller, new: NewManaged) -> Volume:
     backend = _backend_of(deps, new.host)
     if backend is None:
         raise _no_host(deps, new.host)
-    zone = deps.settings.api.availability_zone
-    if new.availability_zone not in (None, "", zone):
-        raise InvalidInput(
-            "availability_zone", f"there is no zone {new.availability_zone!r}; the only one is {zone!r}."
-        )
+    check_zone(deps, new.availability_zone or None)
     checked = new._replace(
         name=check_text("name", new.name),
         description=check_text("description", new.description),
@@ -204,12 +201,10 @@ def _accept_unmanaged(tx: Tx, deps: Deps, caller: Caller, volume_id: str) -> tup
     volume = volumes.move_volume(
         tx, volume_id, VolumeMoves.unmanage, now, project_id=caller.scope, also={"reason": None}
     )
-    if attachments_of_one(tx, volume_id):
-        raise InUse("volume", f"volume {volume_id} is attached or connected; detach it first.")
+    check_detached(tx, volume)
     if snapshots.count_snapshots_of(tx, volume_id):
         raise InUse("volume", f"volume {volume_id} has snapshots; unmanage or delete them first.")
-    if volume.group_id is not None:
-        raise InUse("volume", f"volume {volume_id} is in group {volume.group_id}; take it out of that first.")
+    check_ungrouped(volume)
     check_thawed(tx, deps, volume)
     check_not_source(tx, volume, [])
     work = {"stray": stray_name("volume", volume_id), "bases": bases_of(tx, volume_id)}

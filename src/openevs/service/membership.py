@@ -93,13 +93,10 @@ def _is_being_frozen(tx: Tx, volume_id: str) -> bool:
     )
 
 
-def check_ungrouped(volume: Volume) -> None:
+def check_ungrouped(volume: Volume, way_out: str = "take it out of that first.") -> None:
     """Refuse what is not done to volumes in a group. Raises InUse."""
     if volume.group_id is not None:
-        raise InUse(
-            "volume", f"volume {volume.id} belongs to group {volume.group_id}; remove it from that first, or delete "
-            "the group with its volumes.",
-        )  # fmt: skip
+        raise InUse("volume", f"volume {volume.id} belongs to group {volume.group_id}; {way_out}")
 
 
 def check_own_snapshots(volume: Volume, own: Sequence[Snapshot]) -> None:

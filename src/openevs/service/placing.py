@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from openevs.domain.backends import PROTOCOL, VENDOR, VOLUME, backend_host
+from openevs.domain.errors import InvalidInput
 from openevs.domain.model import VolumeType
 from openevs.service.deps import Deps
 from openevs.store.database import Tx
@@ -18,6 +19,13 @@ _ASKS: Final[Mapping[str, Callable[[Deps], tuple[str, ...]]]] = {
     "storage_protocol": lambda deps: (PROTOCOL,),
 }
 """Extra spec (also with `capabilities:` before it) → what may stand there. Others ask nothing of a backend."""
+
+
+def check_zone(deps: Deps, zone: str | None, code: str | None = None) -> None:
+    """Refuse another availability zone than the one there is; None: it is not said. Raises InvalidInput."""
+    known = deps.settings.api.availability_zone
+    if zone not in (None, known):
+        raise InvalidInput("availability_zone", f"there is no zone {zone!r}; the only one is {known!r}.", code)
 
 
 def no_backend(deps: Deps, volume_type: VolumeType) -> str | None:

@@ -8,7 +8,7 @@ from openevs.domain.errors import InUse, InvalidInput, NotFound
 from openevs.domain.ids import new_uuid
 from openevs.domain.model import Caller, Operation, VolumeType
 from openevs.domain.qos import CONSUMERS, MOST, QosSpecs, bad_limit
-from openevs.domain.rules import check_text
+from openevs.domain.rules import check_name
 from openevs.service.deps import Deps, accept
 from openevs.service.types import check_specs
 from openevs.store import qos as store
@@ -19,10 +19,7 @@ from openevs.store.listing import Page
 
 async def create_qos(deps: Deps, caller: Caller, name: str, consumer: str | None, specs: Mapping[str, Any]) -> QosSpecs:
     """Make specs. Raises InvalidInput, Conflict."""
-    checked = check_text("name", name)
-    if not checked:
-        raise InvalidInput("name", "it cannot be empty.")
-    made = QosSpecs(new_uuid(), checked, _consumer(consumer or "back-end"), _specs(specs), deps.clock())
+    made = QosSpecs(new_uuid(), check_name(name), _consumer(consumer or "back-end"), _specs(specs), deps.clock())
 
     def create(tx: Tx) -> tuple[QosSpecs, None]:
         return store.insert_qos(tx, made), None

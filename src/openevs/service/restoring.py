@@ -1,7 +1,7 @@
 """Restoring backups: into a volume that is there, or into one that is made for it."""
 
 from openevs.domain.backup import Backup, BackupMoves
-from openevs.domain.errors import InUse, InvalidInput
+from openevs.domain.errors import InvalidInput
 from openevs.domain.lifecycle import VolumeMoves
 from openevs.domain.model import Caller, Operation, Volume
 from openevs.domain.quota import volume_usage
@@ -10,10 +10,9 @@ from openevs.service.deps import Deps, accept, queue_work
 from openevs.service.membership import check_joining
 from openevs.service.placing import place
 from openevs.service.types import type_for
-from openevs.service.volumes import NewVolume, check_new_volume, check_size, volume_record
+from openevs.service.volumes import NewVolume, check_detached, check_new_volume, check_size, volume_record
 from openevs.store import backups as store
 from openevs.store import volumes
-from openevs.store.attachments import attachments_of_one
 from openevs.store.database import Tx
 from openevs.store.quotas import take_quota
 
@@ -36,8 +35,7 @@ def _accept_restore(
         volume = _new_volume(tx, deps, caller, backup, new, "restoring-backup")
     else:
         volume = volumes.move_volume(tx, volume_id, VolumeMoves.restore, now, project_id=caller.scope)
-        if attachments_of_one(tx, volume.id):
-            raise InUse("volume", f"volume {volume.id} is still connected; end its connections first.")
+        check_detached(tx, volume)
         if volume.size_gib < backup.size_gib:
             raise InvalidInput(
                 "volume_id", f"volume {volume.id} has {volume.size_gib} GiB, but the backup {backup.size_gib}."

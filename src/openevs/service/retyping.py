@@ -10,6 +10,7 @@ from openevs.domain.model import Caller, Operation, Volume, VolumeType
 from openevs.domain.qos import limits_of
 from openevs.domain.quota import volume_usage
 from openevs.service.deps import Deps, accept, queue_work
+from openevs.service.membership import check_ungrouped
 from openevs.service.placing import may_be_on, place, switched_off
 from openevs.service.types import type_for, wants_multiattach
 from openevs.store import volumes
@@ -64,8 +65,7 @@ def _wanted(tx: Tx, deps: Deps, caller: Caller, volume: Volume, word: str) -> Vo
     wanted = type_for(tx, deps, caller, word)
     if wanted.id == volume.type_id:
         raise InvalidInput("new_type", f"volume {volume.id} is of type {wanted.name!r} already.")
-    if volume.group_id is not None:
-        raise InUse("volume", f"volume {volume.id} belongs to group {volume.group_id}; take it out of that first.")
+    check_ungrouped(volume)
     return wanted
 
 
@@ -94,8 +94,7 @@ async def migrate_volume(deps: Deps, caller: Caller, volume_id: str, host: str) 
         backend = _target(tx, deps, volume, host)
         if count_snapshots_of(tx, volume_id):
             raise InUse("volume", f"volume {volume_id} has snapshots; delete them first.")
-        if volume.group_id is not None:
-            raise InUse("volume", f"volume {volume_id} belongs to group {volume.group_id}; take it out of that first.")
+        check_ungrouped(volume)
         values = {"backend": backend, "migration_status": MIGRATED}
         volumes.update_volume(tx, volume_id, caller.scope, deps.clock(), values)
 

@@ -4,9 +4,8 @@ from openevs.domain.errors import InUse, InvalidInput
 from openevs.domain.lifecycle import Move, SnapshotMoves, VolumeMoves
 from openevs.domain.model import Caller, Operation, Snapshot, Volume
 from openevs.service.deps import Deps, accept, queue_work
-from openevs.service.volumes import check_not_source
+from openevs.service.volumes import check_detached, check_not_source
 from openevs.store import snapshots, volumes
-from openevs.store.attachments import attachments_of
 from openevs.store.database import Tx
 
 _MOVES: dict[str, tuple[Move, Move]] = {
@@ -25,8 +24,7 @@ def begin_reverting(tx: Tx, deps: Deps, caller: Caller, snapshot: Snapshot, kind
         tx, snapshot.volume_id, volume_move, now, project_id=caller.scope, also={"reason": None}
     )
     snapshot = snapshots.move_snapshot(tx, snapshot.id, snapshot_move, now, project_id=caller.scope)
-    if attachments_of(tx, [volume.id]):
-        raise InUse("volume", f"volume {volume.id} is still connected; end its connections first.")
+    check_detached(tx, volume)
     if any(other.status == "creating" for other in snapshots.snapshots_of(tx, volume.id)):
         raise InUse("volume", f"a snapshot of volume {volume.id} is just being created; try again when it is done.")
     # A copy was promised the bytes that were there when it was asked for.

@@ -12,7 +12,7 @@ import structlog
 
 from openevs.domain.errors import Conflict, InUse, InvalidInput
 from openevs.domain.ids import ProjectId, SnapshotId, new_uuid
-from openevs.domain.lifecycle import SERVICE_UPDATES, SNAPSHOT_STATUSES, SnapshotMoves, reset_snapshot
+from openevs.domain.lifecycle import SERVICE_UPDATES, SNAPSHOT_STATUSES, SnapshotMoves, reset
 from openevs.domain.model import Caller, Operation, Snapshot, SnapshotOwner, Volume
 from openevs.domain.quota import snapshot_usage
 from openevs.domain.rules import (
@@ -217,9 +217,7 @@ def _accept_rollback(
 async def reset_snapshot_status(deps: Deps, caller: Caller, snapshot_id: str, status: str) -> Snapshot:
     """Set a status by hand (administrators), also while work is under way: that work then ends without a change of
     the status. Raises InvalidInput, NotFound."""
-    if status not in SNAPSHOT_STATUSES:
-        raise InvalidInput("status", f"{status!r} is none of {', '.join(sorted(SNAPSHOT_STATUSES))}.")
-    return await deps.db.write(store.move_snapshot, snapshot_id, reset_snapshot(status), deps.clock())
+    return await deps.db.write(store.move_snapshot, snapshot_id, reset(status, SNAPSHOT_STATUSES), deps.clock())
 
 
 async def report_snapshot_status(
@@ -235,6 +233,6 @@ async def report_snapshot_status(
         if status not in SERVICE_UPDATES.get(found.status, ()):
             raise InvalidInput("status", f"a snapshot that is {found.status} cannot become {status}.")
         also = {"progress": progress} if progress is not None else {}
-        return store.move_snapshot(tx, snapshot_id, reset_snapshot(status), deps.clock(), also=also)
+        return store.move_snapshot(tx, snapshot_id, reset(status, SNAPSHOT_STATUSES), deps.clock(), also=also)
 
     return await deps.db.write(report)

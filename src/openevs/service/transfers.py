@@ -11,18 +11,19 @@ from typing import Final
 
 import structlog
 
-from openevs.domain.errors import InUse, InvalidInput, WrongStatus
+from openevs.domain.errors import InvalidInput, WrongStatus
 from openevs.domain.ids import new_uuid
 from openevs.domain.lifecycle import VolumeMoves
-from openevs.domain.model import Caller, Operation, Snapshot, Volume
+from openevs.domain.model import Caller, Operation, Snapshot
 from openevs.domain.quota import snapshot_usage, volume_usage
 from openevs.domain.rules import check_text
 from openevs.domain.transfer import Transfer
 from openevs.service.connections import try_move
 from openevs.service.deps import Deps, accept
+from openevs.service.membership import check_ungrouped
 from openevs.service.queries import TRANSFER_FILTERS, ListQuery, list_rows
+from openevs.service.volumes import check_detached
 from openevs.store import transfers as store
-from openevs.store.attachments import attachments_of_one
 from openevs.store.database import Tx
 from openevs.store.operations import NewOperation, insert_operation
 from openevs.store.quotas import give_quota, take_quota
@@ -52,19 +53,13 @@ def _offer(
 ) -> tuple[Transfer, Operation | None]:
     now = deps.clock()
     volume = move_volume(tx, volume_id, VolumeMoves.offer, now, project_id=caller.scope)
-    _check_free(tx, volume)
+    check_detached(tx, volume)
+    check_ungrouped(volume)
     if not no_snapshots:
         for snapshot in _going_along(tx, volume.id, volume.project_id):
             _check_snapshot(snapshot)
     made = Transfer(new_uuid(), volume.project_id, volume.id, name, _digest(key), no_snapshots, now)
     return store.insert_transfer(tx, made), None
-
-
-def _check_free(tx: Tx, volume: Volume) -> None:
-    if attachments_of_one(tx, volume.id):
-        raise InUse("volume", f"volume {volume.id} is connected; end its connection first.")
-    if volume.group_id is not None:
-        raise InUse("volume", f"volume {volume.id} belongs to group {volume.group_id}; take it out of that first.")
 
 
 def _going_along(tx: Tx, volume_id: str, project_id: str) -> list[Snapshot]:
@@ -95,7 +90,8 @@ def _accept_transfer(
     now = deps.clock()
     owner = {"project_id": caller.project_id, "user_id": caller.user_id}
     volume = move_volume(tx, transfer.volume_id, VolumeMoves.offer_ended, now, also=owner)
-    _check_free(tx, volume)
+    check_detached(tx, volume)
+    check_ungrouped(volume)
     _hand_over(tx, deps, caller, transfer, volume_usage(volume.size_gib, volume.volume_type), volume.size_gib)
     along = [] if transfer.no_snapshots else _going_along(tx, volume.id, transfer.project_id)
     for snapshot in along:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from openevs.domain.errors import InUse, InvalidInput, NotFound
 from openevs.domain.ids import new_uuid, volume_type_id
 from openevs.domain.model import Caller, VolumeType
-from openevs.domain.rules import NAME_MAX_BYTES, check_text
+from openevs.domain.rules import NAME_MAX_BYTES, check_name, check_text
 from openevs.service.deps import Deps, accept
 from openevs.service.queries import ListQuery
 from openevs.store import types as store
@@ -122,7 +122,7 @@ async def create_type(
     """Make a type. Raises InvalidInput, Conflict."""
     made = VolumeType(
         id=new_uuid(),
-        name=_checked_name(name),
+        name=check_name(name),
         description=check_text("description", description),
         is_public=is_public,
         extra_specs=check_specs("extra_specs", specs),
@@ -144,19 +144,12 @@ async def update_type(deps: Deps, type_id: str, changes: Mapping[str, Any]) -> V
     if not values:
         raise InvalidInput("volume_type", "it must have a name, a description or is_public.")
     if "name" in values:
-        values["name"] = _checked_name(values["name"])
+        values["name"] = check_name(values["name"])
     if "description" in values:
         values["description"] = check_text("description", values["description"])
     if type_id == volume_type_id(deps.volume_type) and values.get("name", deps.volume_type) != deps.volume_type:
         raise InvalidInput("name", f"the default type keeps its name, {deps.volume_type!r}.")
     return await deps.db.write(store.update_type, type_id, values)
-
-
-def _checked_name(name: str) -> str:
-    checked = check_text("name", name)
-    if not checked:
-        raise InvalidInput("name", "it cannot be empty.")
-    return checked
 
 
 async def delete_type(deps: Deps, type_id: str) -> None:

@@ -5,14 +5,14 @@ from typing import Any, NamedTuple
 
 from openevs.domain.errors import InUse, InvalidInput, WrongStatus
 from openevs.domain.ids import SnapshotId, VolumeId, new_uuid
-from openevs.domain.lifecycle import VOLUME_STATUSES, Move, SnapshotMoves, VolumeMoves, reset_volume
+from openevs.domain.lifecycle import VOLUME_STATUSES, Move, SnapshotMoves, VolumeMoves, reset
 from openevs.domain.model import Attachment, Caller, Operation, Snapshot, Volume, VolumeType
 from openevs.domain.quota import UNLIMITED, growth_usage, volume_usage
 from openevs.domain.rules import check_new_metadata, check_text, check_volume_metadata
 from openevs.service.deps import Deps, accept, queue_work, settle, with_reason
 from openevs.service.membership import check_joining, check_own_snapshots, check_ungrouped
 from openevs.service.parts import check_thawed
-from openevs.service.placing import place
+from openevs.service.placing import check_zone, place
 from openevs.service.queries import VOLUME_FILTERS, ListQuery, conditions, list_rows, read_page
 from openevs.service.types import type_for, type_like, wants_multiattach
 from openevs.store import snapshots, volumes
@@ -57,9 +57,7 @@ async def create_volume(deps: Deps, caller: Caller, new: NewVolume) -> Volume:
 
 def check_new_volume(deps: Deps, new: NewVolume) -> NewVolume:
     """Return a volume as it will be stored, whatever it is made from. Raises InvalidInput."""
-    zone, known = new.availability_zone, deps.settings.api.availability_zone
-    if zone is not None and zone != known:
-        raise InvalidInput("availability_zone", f"there is no zone {zone!r}; the only one is {known!r}.", "EVS.2053")
+    check_zone(deps, new.availability_zone, "EVS.2053")
     if new.size_gib is not None:
         check_size(deps, new.size_gib)
     return new._replace(
@@ -259,8 +257,7 @@ async def set_volume_flag(deps: Deps, caller: Caller, volume_id: str, flag: str,
             volume = volumes.hold_volume(
                 tx, volume_id, frozenset({"available"}), "change the readonly flag of", caller.scope
             )
-            if attachments_of_one(tx, volume_id):
-                raise InUse("volume", f"volume {volume_id} is connected; end its connection first.")
+            check_detached(tx, volume)
             # From the first time on that somebody has decided it, it is shown, whether it is set or not.
             values["metadata"] = {**volume.metadata, "readonly": str(value)}
         return volumes.update_volume(tx, volume_id, caller.scope, deps.clock(), values)
@@ -279,9 +276,8 @@ def _accept_deletion(
     now = deps.clock()
     move = VolumeMoves.force_delete if force else VolumeMoves.delete
     volume = volumes.move_volume(tx, volume_id, move, now, project_id=caller.scope, also={"reason": None})
-    if attachments_of_one(tx, volume_id):
-        raise InUse("volume", f"volume {volume_id} is attached or connected; detach it first.")
-    check_ungrouped(volume)
+    check_detached(tx, volume)
+    check_ungrouped(volume, "remove it from that first, or delete the group with its volumes.")
     own = snapshots.snapshots_of(tx, volume_id)
     if own and not cascade:
         raise InUse(
@@ -300,6 +296,12 @@ def _accept_deletion(
     work = {"snapshots": [snapshot.id for snapshot in own], "bases": bases_of(tx, volume.id)}
     claims = tuple(("snapshot", snapshot.id) for snapshot in own)
     return volume, queue_work(tx, deps, caller, "delete_volume", volume, work, claims)
+
+
+def check_detached(tx: Tx, volume: Volume) -> None:
+    """Refuse what is not done to a volume that has an attachment. Raises InUse."""
+    if attachments_of_one(tx, volume.id):
+        raise InUse("volume", f"volume {volume.id} is attached or connected; detach it first.")
 
 
 def check_not_source(tx: Tx, volume: Volume, own: list[Snapshot]) -> None:
@@ -345,15 +347,14 @@ async def move_volume_status(deps: Deps, caller: Caller, volume_id: str, move: M
 
 async def reset_volume_status(deps: Deps, caller: Caller, volume_id: str, status: str) -> Volume:
     """Set a status by hand (administrators). Raises InvalidInput, NotFound."""
-    if status not in VOLUME_STATUSES:
-        raise InvalidInput("status", f"{status!r} is none of {', '.join(sorted(VOLUME_STATUSES))}.")
+    move = reset(status, VOLUME_STATUSES)
     if status == "deleting":
         raise InvalidInput("status", "a volume is deleting only while it is deleted; delete it instead.")
 
-    def reset(tx: Tx) -> Volume:
+    def reset_status(tx: Tx) -> Volume:
         volume = volumes.find_volume(tx, volume_id)
         if status == "in-use" and not attachments_of_one(tx, volume.id):
             raise InvalidInput("status", f"volume {volume_id} cannot be in-use: it has no attachment.")
-        return volumes.move_volume(tx, volume_id, reset_volume(status), deps.clock(), also={"reason": None})
+        return volumes.move_volume(tx, volume_id, move, deps.clock(), also={"reason": None})
 
-    return await deps.db.write(reset)
+    return await deps.db.write(reset_status)

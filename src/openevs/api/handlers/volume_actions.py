@@ -19,8 +19,8 @@ from openevs.service import attaching, retyping, reverting
 from openevs.service import volumes as service
 from openevs.service.attaching import Consumer
 from openevs.service.connections import check_mode, read_connector
-from openevs.service.image_metadata import set_image_metadata, unset_image_metadata
 from openevs.service.managing import unmanage_volume
+from openevs.service.metadata import OF_IMAGES, change_metadata, delete_metadata
 
 _EXTEND_ATTACHED_SINCE: Final = 42
 ATTACH_STATUSES: Final = ("attached", "detached")
@@ -281,14 +281,15 @@ async def _show_image_metadata(call: Call, content: Any) -> Reply:
 
 async def _set_image_metadata(call: Call, content: Any) -> Reply:
     given = parse(call, "os-set_image_metadata", ImageMetadata).metadata
-    return Reply({"metadata": await set_image_metadata(call.deps, call.caller, _volume_id(call), given)}, 200)
+    known = await change_metadata(call.deps, call.caller, OF_IMAGES, _volume_id(call), given, replace=False)
+    return Reply({"metadata": known}, 200)
 
 
 async def _unset_image_metadata(call: Call, content: Any) -> Reply:
     key = parse(call, "os-unset_image_metadata", ImageMetadataKey).key
     if not key:
         raise InvalidInput("key", "it may not be empty.")
-    await unset_image_metadata(call.deps, call.caller, _volume_id(call), key)
+    await delete_metadata(call.deps, call.caller, OF_IMAGES, _volume_id(call), key)
     return Reply(status=200)
 
 
