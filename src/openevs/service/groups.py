@@ -146,7 +146,7 @@ async def update_group(deps: Deps, caller: Caller, group_id: str, change: GroupC
                 update_volume(tx, _joining(tx, group, volume_id), None, now, {"group_id": group_id})
         for volume_id in change.remove:
             update_volume(tx, _leaving(tx, group, volume_id), None, now, {"group_id": None})
-        return store.update_group(tx, group_id, now, texts)
+        return store.update_group(tx, group_id, None, now, texts)
 
     return await deps.db.write(update)
 

@@ -1,34 +1,25 @@
 """Attachments in the database."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from openevs.domain.errors import NotFound
-from openevs.domain.lifecycle import Move
 from openevs.domain.model import Attachment
 from openevs.store.database import Tx
-from openevs.store.lookup import Lookup, find_owned
-from openevs.store.moves import move_row
+from openevs.store.lookup import Lookup
+from openevs.store.rows import Rows
 from openevs.store.tables import attachment as table
 
-_ONE = Lookup(sa.select(*table.c).where(table.c.id == sa.bindparam("id")), Attachment._make)
+_ROWS: Final = Rows(table, Attachment._make)
+insert_attachment = _ROWS.insert
+find_attachment = _ROWS.find
+move_attachment = _ROWS.move
+delete_attachment_row = _ROWS.delete
 _OF_VOLUME = Lookup(
     sa.select(*table.c).where(table.c.volume_id == sa.bindparam("id")).order_by(table.c.created_at), Attachment._make
 )
-
-
-def insert_attachment(tx: Tx, attachment: Attachment) -> Attachment:
-    """Add an attachment."""
-    tx.execute(sa.insert(table), attachment._asdict())
-    return attachment
-
-
-def find_attachment(tx: Tx, attachment_id: str, project_id: str | None = None) -> Attachment:
-    """Return an attachment; with a project, those of others do not exist. Raises NotFound."""
-    return find_owned(tx, _ONE, "attachment", attachment_id, project_id)
 
 
 def attachments_of_one(tx: Tx, volume_id: str) -> list[Attachment]:
@@ -46,24 +37,12 @@ def attachments_of(tx: Tx, volume_ids: Sequence[str]) -> dict[str, list[Attachme
     return found
 
 
-def move_attachment(
-    tx: Tx, attachment_id: str, move: Move, now: datetime, *, also: Mapping[str, Any] | None = None
-) -> Attachment:
-    """Change an attachment's status. Raises NotFound, WrongStatus."""
-    return move_row(tx, table, Attachment._make, attachment_id, move, now, also=also)
-
-
 def update_attachment(tx: Tx, attachment_id: str, values: Mapping[str, Any]) -> Attachment:
     """Change an attachment. Raises NotFound."""
     row = tx.execute(sa.update(table).where(table.c.id == attachment_id).values(values).returning(*table.c)).first()
     if row is None:
         raise NotFound("attachment", attachment_id)
     return Attachment._make(row)
-
-
-def delete_attachment_row(tx: Tx, attachment_id: str) -> None:
-    """Forget an attachment that has ended."""
-    tx.execute(sa.delete(table).where(table.c.id == attachment_id))
 
 
 def delete_reserved_row(tx: Tx, attachment_id: str) -> bool:

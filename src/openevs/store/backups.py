@@ -1,54 +1,22 @@
 """Backups in the database."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Final
 
 import sqlalchemy as sa
 
 from openevs.domain.backup import Backup
-from openevs.domain.lifecycle import Move
 from openevs.store.database import Tx
 from openevs.store.listing import count_rows
-from openevs.store.lookup import Lookup, find_owned
-from openevs.store.moves import move_row, update_row
+from openevs.store.rows import Rows
 from openevs.store.tables import backup as table
 
-_ONE = Lookup(sa.select(*table.c).where(table.c.id == sa.bindparam("id")), Backup._make)
-
-
-def insert_backup(tx: Tx, backup: Backup) -> Backup:
-    """Add a backup."""
-    tx.execute(sa.insert(table), backup._asdict())
-    return backup
-
-
-def find_backup(tx: Tx, backup_id: str, project_id: str | None = None) -> Backup:
-    """Return a backup; with a project, those of others do not exist. Raises NotFound."""
-    return find_owned(tx, _ONE, "backup", backup_id, project_id)
-
-
-def move_backup(
-    tx: Tx,
-    backup_id: str,
-    move: Move,
-    now: datetime,
-    *,
-    project_id: str | None = None,
-    also: Mapping[str, Any] | None = None,
-) -> Backup:
-    """Change a backup's status. Raises NotFound, WrongStatus."""
-    return move_row(tx, table, Backup._make, backup_id, move, now, project_id=project_id, also=also)
-
-
-def update_backup(tx: Tx, backup_id: str, project_id: str | None, now: datetime, values: Mapping[str, Any]) -> Backup:
-    """Change columns other than the status. Raises NotFound."""
-    return update_row(tx, table, Backup._make, backup_id, now, values, project_id=project_id)
-
-
-def delete_backup_row(tx: Tx, backup_id: str) -> None:
-    """Forget a backup that is gone from the vault."""
-    tx.execute(sa.delete(table).where(table.c.id == backup_id))
+_ROWS: Final = Rows(table, Backup._make)
+insert_backup = _ROWS.insert
+find_backup = _ROWS.find
+move_backup = _ROWS.move
+update_backup = _ROWS.update
+delete_backup_row = _ROWS.delete
 
 
 def backups_of(tx: Tx, volume_id: str) -> list[Backup]:

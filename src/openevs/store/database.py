@@ -33,6 +33,13 @@ def _ignore(labels: tuple[str, str], seconds: float) -> None:
     return None
 
 
+def _name(fn: Callable[..., object]) -> str:
+    """Return the name of a transaction; a method of `Rows` is about its table (`move_volume`)."""
+    name = getattr(fn, "__name__", "?")
+    table = getattr(getattr(fn, "__self__", None), "table", None)
+    return name if table is None else f"{name}_{table.name}"
+
+
 class Tx(sa.Connection):
     """What a transaction's function is given. Each thread has one, and keeps it."""
 
@@ -78,7 +85,7 @@ class Database:
         try:
             return fn(tx, *args, **kwargs)
         finally:
-            self._observe((getattr(fn, "__name__", "?"), "read"), time.perf_counter() - began)
+            self._observe((_name(fn), "read"), time.perf_counter() - began)
 
     def _run(self, mode: str, fn: Callable[..., T], args: tuple[object, ...], kwargs: dict[str, object]) -> T:
         tx = self._connection()
@@ -95,7 +102,7 @@ class Database:
             raise
         finally:
             tx.rollback()  # SQLAlchemy's own idea of a transaction; the database's has ended above
-            self._observe((getattr(fn, "__name__", "?"), mode), time.perf_counter() - began)
+            self._observe((_name(fn), mode), time.perf_counter() - began)
         return result
 
     def _connection(self) -> Tx:

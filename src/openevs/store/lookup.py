@@ -5,23 +5,13 @@ through it; this is for the few statements that are run thousands of times a sec
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 
-from openevs.domain.errors import NotFound
 from openevs.store.database import Tx
 
-
-class Owned(Protocol):
-    """A record of some project's."""
-
-    @property
-    def project_id(self) -> str: ...
-
-
 R = TypeVar("R")
-Mine = TypeVar("Mine", bound=Owned)
 Convert = Callable[[Any], Any]
 
 
@@ -70,11 +60,3 @@ class Lookup(Generic[R]):
 
 def _arguments(compiled: _Compiled, values: dict[str, str]) -> Any:
     return values if compiled.names is None else [*map(values.__getitem__, compiled.names)]
-
-
-def find_owned(tx: Tx, lookup: Lookup[Mine], kind: str, row_id: str, project_id: str | None) -> Mine:
-    """Return the record with this id; with a project, those of others do not exist. Raises NotFound."""
-    found = lookup.first(tx, id=row_id)
-    if found is None or (project_id is not None and found.project_id != project_id):
-        raise NotFound(kind, row_id)
-    return found

@@ -1,109 +1,118 @@
-"""Changing one row. `move_row` is the one way in which a status is written: a conditional UPDATE made from a `Move`
-(`domain/lifecycle.py`). `hold_row` writes none, and `update_row` is for everything else."""
+"""The rows of a resource's table, as its records.
 
-from collections.abc import Callable, Mapping
+`move` is the one way in which a status is written: a conditional UPDATE made from a `Move` (`domain/lifecycle.py`).
+`hold` writes none, and `update` is for everything else. In each of them, rows of other projects do not exist if a
+`project_id` is given.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import sqlalchemy as sa
 
 from openevs.domain.errors import NotFound, WrongStatus
 from openevs.domain.lifecycle import PREVIOUS, Move
 from openevs.store.database import Tx
-
-R = TypeVar("R")
-
-
-def move_row(
-    tx: Tx,
-    table: sa.Table,
-    make: Callable[[Any], R],
-    row_id: str,
-    move: Move,
-    now: datetime,
-    *,
-    project_id: str | None = None,
-    also: Mapping[str, Any] | None = None,
-) -> R:
-    """Change the status as `move` says, and `also` other columns, in one statement; return the row as it is then.
-
-    With a `project_id`, rows of other projects do not exist. Raises NotFound, or WrongStatus naming what was found.
-    """
-    target = table.c.previous_status if move.to == PREVIOUS else move.to
-    values: dict[str, Any] = {"status": target, **(also or {})}
-    if "updated_at" in table.c:
-        values["updated_at"] = now
-    if move.remember:
-        values["previous_status"] = table.c.status
-    return make(_change(tx, table, row_id, move.froms, move.action, project_id, values))
+from openevs.store.listing import Condition, count_rows
+from openevs.store.lookup import Lookup
 
 
-def hold_row(
-    tx: Tx,
-    table: sa.Table,
-    make: Callable[[Any], R],
-    row_id: str,
-    statuses: frozenset[str],
-    action: str,
-    *,
-    project_id: str | None = None,
-) -> R:
-    """Return the row if its status is one of `statuses`, and keep it so until the transaction ends.
+class Owned(Protocol):
+    """A record of some project's, in the order of its table's columns."""
 
-    It is an UPDATE that changes nothing, so that on a database with several writers nobody else can move it meanwhile.
-    With a `project_id`, rows of other projects do not exist. Raises NotFound, WrongStatus.
-    """
-    return make(_change(tx, table, row_id, statuses, action, project_id, {"status": table.c.status}))
+    @property
+    def project_id(self) -> str: ...
+
+    def _asdict(self) -> dict[str, Any]: ...
 
 
-def update_row(
-    tx: Tx,
-    table: sa.Table,
-    make: Callable[[Any], R],
-    row_id: str,
-    now: datetime,
-    values: Mapping[str, Any],
-    *,
-    project_id: str | None = None,
-) -> R:
-    """Change columns other than the status, and return the row as it is then. With a `project_id`, rows of other
-    projects do not exist. Raises NotFound."""
-    statement = sa.update(table).where(table.c.id == row_id).values({**values, "updated_at": now})
-    if project_id is not None:
-        statement = statement.where(table.c.project_id == project_id)
-    row = tx.execute(statement.returning(*table.c)).first()
-    if row is None:
-        raise NotFound(_kind(table), row_id)
-    return make(row)
+R = TypeVar("R", bound=Owned)
 
 
-def _change(
-    tx: Tx,
-    table: sa.Table,
-    row_id: str,
-    statuses: frozenset[str],
-    action: str,
-    project_id: str | None,
-    values: Mapping[str, Any],
-) -> sa.Row[Any]:
-    statement = sa.update(table).where(table.c.id == row_id, table.c.status.in_(sorted(statuses)))
-    if project_id is not None:
-        statement = statement.where(table.c.project_id == project_id)
-    row = tx.execute(statement.values(values).returning(*table.c)).first()
-    if row is None:
-        raise _why_not(tx, table, row_id, statuses, action, project_id)
-    return row
+class Rows(Generic[R]):
+    """One table, and what makes a record of a row of it."""
 
+    def __init__(self, table: sa.Table, make: Callable[[Any], R]) -> None:
+        self.table = table
+        self._make = make
+        self._kind = str(table.info.get("kind", table.name))
+        self._one = Lookup(sa.select(*table.c).where(table.c.id == sa.bindparam("id")), make)
 
-def _why_not(
-    tx: Tx, table: sa.Table, row_id: str, statuses: frozenset[str], action: str, project_id: str | None
-) -> NotFound | WrongStatus:
-    query = sa.select(table.c.status, table.c.project_id).where(table.c.id == row_id)
-    found = tx.execute(query).first()
-    if found is None or (project_id is not None and found.project_id != project_id):
-        return NotFound(_kind(table), row_id)
-    return WrongStatus(_kind(table), row_id, found.status, statuses, action)
+    def insert(self, tx: Tx, record: R) -> R:
+        """Add a row."""
+        tx.execute(sa.insert(self.table), record._asdict())
+        return record
 
+    def find(self, tx: Tx, row_id: str, project_id: str | None = None) -> R:
+        """Return the row with this id. Raises NotFound."""
+        found = self._one.first(tx, id=row_id)
+        if found is None or (project_id is not None and found.project_id != project_id):
+            raise NotFound(self._kind, row_id)
+        return found
 
-def _kind(table: sa.Table) -> str:
-    return str(table.info.get("kind", table.name))
+    def move(
+        self,
+        tx: Tx,
+        row_id: str,
+        move: Move,
+        now: datetime,
+        *,
+        project_id: str | None = None,
+        also: Mapping[str, Any] | None = None,
+    ) -> R:
+        """Change the status as `move` says, and `also` other columns, in one statement; return the row as it is then.
+        Raises NotFound, or WrongStatus naming what was found."""
+        target = self.table.c.previous_status if move.to == PREVIOUS else move.to
+        values: dict[str, Any] = {"status": target, **(also or {})}
+        if "updated_at" in self.table.c:
+            values["updated_at"] = now
+        if move.remember:
+            values["previous_status"] = self.table.c.status
+        return self._change(tx, row_id, move.froms, move.action, project_id, values)
+
+    def hold(self, tx: Tx, row_id: str, statuses: frozenset[str], action: str, project_id: str | None = None) -> R:
+        """Return the row if its status is one of `statuses`, and keep it so until the transaction ends.
+
+        It is an UPDATE that changes nothing, so that on a database with several writers nobody else can move it
+        meanwhile. Raises NotFound, WrongStatus."""
+        return self._change(tx, row_id, statuses, action, project_id, {"status": self.table.c.status})
+
+    def update(self, tx: Tx, row_id: str, project_id: str | None, now: datetime, values: Mapping[str, Any]) -> R:
+        """Change columns other than the status, and return the row as it is then. Raises NotFound."""
+        statement = sa.update(self.table).where(self._of(row_id, project_id)).values({**values, "updated_at": now})
+        row = tx.execute(statement.returning(*self.table.c)).first()
+        if row is None:
+            raise NotFound(self._kind, row_id)
+        return self._make(row)
+
+    def delete(self, tx: Tx, row_id: str) -> None:
+        """Forget a row of which nothing is left elsewhere. Not there is success."""
+        tx.execute(sa.delete(self.table).where(self.table.c.id == row_id))
+
+    def count(self, tx: Tx, where: Sequence[Condition]) -> int:
+        """Return how many rows `where` selects."""
+        return count_rows(tx, self.table, where)
+
+    def _change(
+        self,
+        tx: Tx,
+        row_id: str,
+        statuses: frozenset[str],
+        action: str,
+        project_id: str | None,
+        values: Mapping[str, Any],
+    ) -> R:
+        allowed = self.table.c.status.in_(sorted(statuses))
+        statement = sa.update(self.table).where(self._of(row_id, project_id), allowed)
+        row = tx.execute(statement.values(values).returning(*self.table.c)).first()
+        if row is not None:
+            return self._make(row)
+        found = tx.execute(sa.select(self.table.c.status).where(self._of(row_id, project_id))).first()
+        if found is None:
+            raise NotFound(self._kind, row_id)
+        raise WrongStatus(self._kind, row_id, found.status, statuses, action)
+
+    def _of(self, row_id: str, project_id: str | None) -> Condition:
+        mine = self.table.c.id == row_id
+        return mine if project_id is None else sa.and_(mine, self.table.c.project_id == project_id)
