@@ -26,7 +26,7 @@ class Kept(NamedTuple):
     field: str = "metadata"
     """Of the record."""
 
-    def of(self, tx: Tx, record_id: str, project_id: str | None) -> dict[str, str]:
+    def find_metadata(self, tx: Tx, record_id: str, project_id: str | None) -> dict[str, str]:
         """Return what a record has. Raises NotFound."""
         found: dict[str, str] = getattr(self.find(tx, record_id, project_id), self.field)
         return found
@@ -41,7 +41,7 @@ OF_IMAGES: Final = Kept(find_volume, update_volume, _check_image, _check_image, 
 
 async def get_metadata(deps: Deps, caller: Caller, kept: Kept, record_id: str) -> dict[str, str]:
     """Return a record's metadata. Raises NotFound."""
-    return deps.db.look_up(kept.of, record_id, caller.scope)
+    return deps.db.look_up(kept.find_metadata, record_id, caller.scope)
 
 
 async def change_metadata(
@@ -59,7 +59,7 @@ async def change_metadata(
     given = kept.check(metadata)
 
     def change_metadata(tx: Tx) -> dict[str, str]:
-        found = kept.of(tx, record_id, caller.scope)
+        found = kept.find_metadata(tx, record_id, caller.scope)
         expect(found)
         merged = kept.check_all(given if replace else {**found, **given})
         kept.update(tx, record_id, caller.scope, deps.clock(), {kept.field: merged})
@@ -72,7 +72,7 @@ async def delete_metadata(deps: Deps, caller: Caller, kept: Kept, record_id: str
     """Remove one key. Raises NotFound (record, key)."""
 
     def delete_metadata(tx: Tx) -> None:
-        found = kept.of(tx, record_id, caller.scope)
+        found = kept.find_metadata(tx, record_id, caller.scope)
         if key not in found:
             raise NotFound(f"{kept.field.replace('_', ' ')} key", key)
         left = {name: value for name, value in found.items() if name != key}
