@@ -172,6 +172,7 @@ def test_what_is_refused_of_attachments(tmp_path: Path) -> None:
         volume_id = (await client.volume())["id"]
         for body, field in (
             ({}, "volume_uuid"),
+            ({"volume_uuid": "no-uuid"}, "volume_uuid"),
             ({"volume_uuid": volume_id, "instance_uuid": "vm"}, "instance_uuid"),
             ({"volume_uuid": volume_id, "mode": "rx"}, "mode"),
             ({"volume_uuid": volume_id, "connector": "host"}, "connector"),

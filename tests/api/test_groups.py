@@ -138,6 +138,8 @@ def test_life_of_a_group(tmp_path: Path) -> None:
         assert quota["quota_set"]["groups"]["in_use"] == 1
         volume = await client.volume(group_id=one["id"], volume_type=wanted)
         assert volume["group_id"] == one["id"]
+        unclear = await client.call("GET", f"/v3/{{p}}/groups/{one['id']}?list_volume=perhaps")
+        assert fault(unclear)[:2] == (400, "badRequest")
         shown = await client.get(f"/v3/{{p}}/groups/{one['id']}?list_volume=True")
         assert shown["group"]["volumes"] == [volume["id"]]
         assert await client.get("/v3/{p}/groups") == {"groups": [{"id": one["id"], "name": "g"}]}

@@ -111,6 +111,7 @@ def test_freezing_failing_over_and_the_log(tmp_path: Path) -> None:
         assert (await client.call("DELETE", f"/v3/{{p}}/volumes/{volume['id']}?cascade=true")).status_code == 202
         for action in ("freeze", "thaw"):
             assert fault(await put(admin, action, host="elsewhere"))[:2] == (400, "badRequest")
+            assert fault(await put(admin, action))[:2] == (400, "badRequest")
         assert fault(await put(admin, "failover_host", host="openevs@layers"))[:2] == (400, "badRequest")
         assert fault(await put(admin, "set-log", level="DEBUG"))[:2] == (400, "badRequest")
         levels = (await put(admin, "get-log", binary="cinder-volume")).json()["log_levels"]

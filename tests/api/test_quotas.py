@@ -66,7 +66,9 @@ SETS: list[tuple[Any, int, str]] = [
     ({"quota_set": {"volumes": 2**31}}, 400, "volumes"),
     ({"quota_set": {"volumes": 10**30}}, 400, "volumes"),
     ({"quota_set": {"volumes": 0, "skip_validation": False}}, 400, "volumes"),
-    ({"quota_set": {"volumes": 0}}, 200, ""),
+    ({"quota_set": {"volumes": 0}}, 400, "volumes"),
+    ({"quota_set": {"volumes": 1}}, 200, ""),
+    ({"quota_set": {"volumes": 0, "skip_validation": True}}, 200, ""),
     ({"quota_set": {"volumes": -1}}, 200, ""),
     ({"quota_set": {}}, 400, "quota_set"),
 ]

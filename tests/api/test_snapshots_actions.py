@@ -108,6 +108,7 @@ def test_actions_of_operators_and_services(tmp_path: Path) -> None:
             (admin, {"os-reset_status": None}, 400, "os-reset_status", "available"),
             (admin, {"os-reset_status": {"status": "flying"}}, 400, "flying", "available"),
             (admin, {"os-reset_status": {"status": 5}}, 400, "status", "available"),
+            (admin, {"os-reset_status": {"status": "error", "colour": "red"}}, 400, "colour", "available"),
             (admin, {"os-reset_status": {"status": "ERROR"}}, 202, "", "error"),
             (admin, {"os-update_snapshot_status": {"status": "available"}}, 400, "cannot become available", "error"),
             (admin, {"os-reset_status": {"status": "creating"}}, 202, "", "creating"),

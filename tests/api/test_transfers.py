@@ -168,7 +168,8 @@ def test_what_cannot_be_offered(tmp_path: Path) -> None:
         body = {"transfer": {"volume_id": volume_id}}
         assert fault(await taker.call("POST", NEW, body))[:2] == (404, "itemNotFound")
         wrong: Any
-        for wrong in ({"transfer": {}}, {"transfer": {"volume_id": volume_id, "name": "n" * 256}}, {}):
+        named = [{"transfer": {"volume_id": volume_id, "name": name}} for name in ("", "n" * 256)]
+        for wrong in ({"transfer": {}}, {"transfer": {"volume_id": "no-uuid"}}, {}, *named):
             assert fault(await giver.call("POST", NEW, wrong))[:2] == (400, "badRequest")
         reserved = {"attachment": {"volume_uuid": volume_id, "instance_uuid": None}}
         attachment = (await giver.call("POST", "/v3/{p}/attachments", reserved)).json()["attachment"]

@@ -101,6 +101,8 @@ def test_a_private_type_is_for_those_who_have_access(tmp_path: Path) -> None:
             nobody = {"addProjectAccess": {"project": project}}
             assert (await refused(admin, "POST", f"{path}/action", nobody))[0] == 400
         public = f"{TYPES}/{(await ok(admin, 'GET', f'{TYPES}/default'))['volume_type']['id']}/action"
+        more = {"addProjectAccess": {"project": "one", "colour": "red"}}
+        assert (await refused(admin, "POST", f"{path}/action", more))[0] == 400
         for action in ("addProjectAccess", "removeProjectAccess"):
             status, text = await refused(admin, "POST", public, {action: grant})
             assert (status, "is public" in text) == (400, True)
@@ -153,6 +155,7 @@ def test_lists_of_types(tmp_path: Path) -> None:
 def test_extra_specs_change_while_no_volume_is_of_the_type(tmp_path: Path) -> None:
     async def work(run: Running, client: Client, admin: Client) -> None:
         specs = f"{TYPES}/{(await make_type(admin, 'plain'))['id']}/extra_specs"
+        assert (await refused(admin, "POST", specs, {"extra_specs": {"a": "1"}, "beside": 1}))[0] == 400
         assert await ok(admin, "POST", specs, {"extra_specs": {"a": "1", "b": "2"}}) == {
             "extra_specs": {"a": "1", "b": "2"}
         }
@@ -366,7 +369,7 @@ def test_limits_follow_specs_that_change_while_somebody_works_on_the_volume(tmp_
                 await asyncio.sleep(0.005)
             while storage.exports[volume["id"]].pace.limits.total_requests != 7:  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
-        await ok(client, "POST", action, {"os-terminate_connection": {}}, status=202)
+        await ok(client, "POST", action, {"os-terminate_connection": {"connector": None}}, status=202)
 
     with_admin(tmp_path, work, engine=faulty(ExportingMemoryEngine(storage), faults))
 

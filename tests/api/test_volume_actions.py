@@ -68,6 +68,7 @@ def test_extending(tmp_path: Path) -> None:
             ({"new_size": "big"}, "new_size"),
             ({"new_size": None}, "new_size"),
             ({"new_size": 10**9}, "new_size"),
+            ({"new_size": 3.0}, "new_size"),
             ({"new_size": 3, "more": 1}, "os-extend"),
             (None, "os-extend"),
         ):
@@ -101,10 +102,12 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("os-initialize_connection", {"connector": {"mode": "x"}}, "Invalid input for connector.mode:"),
     ("os-set_bootable", {}, "Invalid input for bootable:"),
     ("os-set_bootable", {"bootable": "perhaps"}, "Invalid input for bootable:"),
+    ("os-set_bootable", {"bootable": 1}, "Invalid input for bootable:"),
+    ("os-terminate_connection", {}, "Invalid input for connector:"),
+    ("os-terminate_connection", None, "Invalid input for os-terminate_connection:"),
     ("os-update_readonly_flag", {"readonly": None}, "Invalid input for readonly:"),
     ("revert", {}, "Invalid input for snapshot_id:"),
     ("os-nothing", {}, "no such action: 'os-nothing'"),
-    ("os-reimage", {"image_id": GONE}, "no such action: 'os-reimage' before microversion 3.68"),
     (
         "os-volume_upload_image",
         {"image_name": "x"},
@@ -143,6 +146,9 @@ def test_refusals_by_name(tmp_path: Path) -> None:
                 status, name, message = fault(await act(actor, volume_id, action, content))
                 assert (status, name) == (400, "badRequest"), action
                 assert text in message, (action, message)
+        status, name, message = fault(await act(client, volume_id, "os-reimage", {"image_id": GONE}))
+        assert (status, name) == (404, "itemNotFound")
+        assert "'os-reimage' is there from microversion 3.68 on" in message
         client.version = "3.71"
         assert "os-reimage is not supported" in fault(await act(client, volume_id, "os-reimage", {"image_id": GONE}))[2]
         for action, content, _ in ADMIN_REFUSED:
@@ -173,7 +179,7 @@ def test_revert(tmp_path: Path) -> None:
         newest = (await client.snapshot(volume_id))["id"]
         foreign = (await client.snapshot((await client.volume())["id"]))["id"]
         client.version = "3.39"
-        assert "no such action" in fault(await act(client, volume_id, "revert", {"snapshot_id": newest}))[2]
+        assert fault(await act(client, volume_id, "revert", {"snapshot_id": newest}))[:2] == (404, "itemNotFound")
         client.version = "3.40"
         for snapshot_id in (older, foreign):
             status, name, message = fault(await act(client, volume_id, "revert", {"snapshot_id": snapshot_id}))

@@ -96,6 +96,31 @@ CHOICES: Final = (
         "methods that a path does not have; names of formats at its end (`volumes.json`)",
         "405, naming those it has, where Cinder says 404; 404: the path is another",
     ),
+    (
+        "null where Cinder wants a value or nothing: an attachment's `instance_uuid`, a type's `extra_specs`",
+        "as if it were left out",
+    ),
+    (
+        "attachments",
+        (
+            "a second one for the same server only if several may attach the volume; `os-complete` is 400 before the "
+            "volume is connected; below 3.44, where nothing could complete it, a connected one is `attached` at once; "
+            "the mode of one that states none is `rw`, where Cinder says `null`"
+        ),
+    ),
+    (
+        "`os-detach` and `os-force_detach` of what is not attached",
+        "400, naming the status, or the attachment that is not there; in Cinder 202, without effect",
+    ),
+    (
+        "`os-reset_status`",
+        "`deleting`, `in-use` of a volume without attachments, and a `migration_status` other than none are 400",
+    ),
+    ("a volume in `maintenance`", "name, description and metadata can be changed, as in any status"),
+    (
+        "a quota below what is used",
+        "400, as in Cinder; with `skip_validation=true`, which Cinder had once, it is taken",
+    ),
     ("scheduler hints", "an object with any keys and values, without effect, as there is nothing to choose from"),
     ("`backup_id` of a volume's create", "from 3.47 on, as documented; 400 below, where Cinder takes it"),
     ("`snapshots_links` when there is no next page", "absent"),

@@ -56,13 +56,13 @@ async def change_part(deps: Deps, host: str, binary: str, **changes: Any) -> Par
 
 
 async def freeze_host(deps: Deps, host: str | None, *, frozen: bool) -> None:
-    """Let a backend take nothing new (or again). Raises InvalidInput: there is no such host."""
-    if host is None and len(deps.backends) == 1:
-        host = backend_host(deps.backends[0])
+    """Let a backend take nothing new (or again). Raises InvalidInput: none is named, or there is no such host."""
+    if host is None:
+        raise InvalidInput("host", "it is required: there are no clusters.")
     try:
-        await change_part(deps, host or "", VOLUME, frozen=frozen)
+        await change_part(deps, host, VOLUME, frozen=frozen)
     except NotFound:
-        raise InvalidInput("host", f"there is no {VOLUME} on host {(host or '')[:64]!r}.") from None
+        raise InvalidInput("host", f"there is no {VOLUME} on host {host[:64]!r}.") from None
 
 
 async def backends_of_type(deps: Deps, caller: Caller, volume_type: str) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ _COMPLETE_SINCE: Final = 44
 async def post_attachment(call: Call) -> Reply:
     """Reserve a volume and, given a connector, connect it."""
     body = parse(call, "attachment", AttachmentCreate)
+    check_uuid("volume_uuid", body.volume_uuid)
     if body.instance_uuid is not None:
         check_uuid("instance_uuid", body.instance_uuid)
     new = NewAttachment(

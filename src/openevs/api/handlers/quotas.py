@@ -103,7 +103,7 @@ def _wanted(call: Call, envelope: str = "quota_set") -> tuple[dict[str, int], bo
     if not isinstance(body, dict):
         raise InvalidInput(envelope, "it is required in the body and must be an object.", "EVS.1070")
     limits = {name: _limit(name, value) for name, value in body.items() if name not in BESIDE}
-    skip = flag("skip_validation", call.query.get("skip_validation", body.get("skip_validation", True)))
+    skip = flag("skip_validation", call.query.get("skip_validation", body.get("skip_validation", False)))
     return limits, not skip
 
 

@@ -7,7 +7,7 @@ import msgspec
 
 from openevs.api.call import Call, Reply, Route
 from openevs.api.handlers.actions import Action, run_action
-from openevs.api.wire.bodies import convert, json_type
+from openevs.api.wire.bodies import parse
 from openevs.domain.errors import InvalidInput
 from openevs.service import snapshots as service
 from openevs.service.managing import unmanage_snapshot
@@ -34,7 +34,7 @@ async def post_snapshot_action(call: Call) -> Reply:
 
 
 async def _reset_status(call: Call, content: Any) -> Reply:
-    body = convert(_object("os-reset_status", content), ResetStatus)
+    body = parse(call, "os-reset_status", ResetStatus)
     await service.reset_snapshot_status(call.deps, call.caller, call.path["snapshot_id"], body.status.lower())
     return Reply()
 
@@ -45,7 +45,7 @@ async def _force_delete(call: Call, content: Any) -> Reply:
 
 
 async def _update_status(call: Call, content: Any) -> Reply:
-    body = convert(_object("os-update_snapshot_status", content), UpdateStatus)
+    body = parse(call, "os-update_snapshot_status", UpdateStatus)
     if body.progress is not None and not _PROGRESS.fullmatch(body.progress):
         raise InvalidInput("progress", f"{body.progress[:32]!r} is not a percentage from 0% to 100%.")
     await service.report_snapshot_status(
@@ -57,12 +57,6 @@ async def _update_status(call: Call, content: Any) -> Reply:
 async def _unmanage(call: Call, content: Any) -> Reply:
     await unmanage_snapshot(call.deps, call.caller, call.path["snapshot_id"])
     return Reply()
-
-
-def _object(name: str, content: Any) -> dict[str, Any]:
-    if not isinstance(content, dict):
-        raise InvalidInput(name, f"it must be an object, not {json_type(content)}.", "EVS.1070")
-    return content
 
 
 SNAPSHOT_ACTIONS: Final = {

@@ -4,7 +4,7 @@ from functools import partial
 from typing import Final
 
 from openevs.api.call import Call, Handler, Reply, Route
-from openevs.api.wire.bodies import flag, parse
+from openevs.api.wire.bodies import check_uuid, flag, parse
 from openevs.api.wire.lists import list_query, page_reply
 from openevs.api.wire.transfers import (
     TRANSFER_LIST,
@@ -19,6 +19,7 @@ from openevs.api.wire.transfers import (
     transfer_detail,
     transfer_summary,
 )
+from openevs.domain.errors import InvalidInput
 from openevs.service import transfers as service
 
 _SORTED_SINCE: Final = 57
@@ -40,6 +41,9 @@ async def post_transfer_new(call: Call) -> Reply:
 
 
 async def _offer(call: Call, body: TransferCreate, *, no_snapshots: bool) -> Reply:
+    check_uuid("volume_id", body.volume_id)
+    if call.strict and body.name == "":
+        raise InvalidInput("name", "it is empty; leave it out, or give null, for none.")
     transfer, key = await service.create_transfer(
         call.deps, call.caller, body.volume_id, body.name, no_snapshots=no_snapshots
     )

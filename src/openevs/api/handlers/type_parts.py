@@ -9,7 +9,7 @@ from msgspec import UNSET, Struct, UnsetType, to_builtins
 
 from openevs.api.call import Call, Reply, Route
 from openevs.api.handlers.actions import Action, run_action
-from openevs.api.wire.bodies import convert, json_object, parse
+from openevs.api.wire.bodies import json_object, parse, refuse_unknown
 from openevs.api.wire.times import wire_time
 from openevs.api.wire.types import ExtraSpecs, specs_view
 from openevs.domain.errors import InvalidInput, NotFound
@@ -62,7 +62,10 @@ async def _specs(call: Call) -> dict[str, str]:
 
 async def post_extra_specs(call: Call) -> Reply:
     """Add or change properties."""
-    given = json_object(call).get("extra_specs")
+    document = json_object(call)
+    if call.strict:
+        refuse_unknown("body", document.keys() - {"extra_specs"})
+    given = document.get("extra_specs")
     if not isinstance(given, dict):
         raise InvalidInput("extra_specs", "an object is required.")
     return Reply({"extra_specs": await types.set_specs(call.deps, call.path["type_id"], given)})
@@ -93,12 +96,14 @@ async def list_access(call: Call) -> Reply:
 
 
 async def _add_access(call: Call, content: Any) -> Reply:
-    await service.add_access(call.deps, call.caller, call.path["type_id"], convert(content, Access).project)
+    await service.add_access(
+        call.deps, call.caller, call.path["type_id"], parse(call, "addProjectAccess", Access).project
+    )
     return Reply()
 
 
 async def _remove_access(call: Call, content: Any) -> Reply:
-    await service.remove_access(call.deps, call.path["type_id"], convert(content, Access).project)
+    await service.remove_access(call.deps, call.path["type_id"], parse(call, "removeProjectAccess", Access).project)
     return Reply()
 
 

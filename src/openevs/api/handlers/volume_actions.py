@@ -73,13 +73,13 @@ class Connector(Struct):
 class OldConnector(Struct):
     """What `os-terminate_connection` has."""
 
-    connector: dict[str, Any] | str | None = None
+    connector: dict[str, Any] | str | None
 
 
 class Bootable(Struct):
     """What `os-set_bootable` has."""
 
-    bootable: bool | str | int
+    bootable: bool | str
 
 
 class Readonly(Struct):
@@ -210,7 +210,9 @@ async def _initialize_connection(call: Call, content: Any) -> Reply:
 
 
 async def _terminate_connection(call: Call, content: Any) -> Reply:
-    connector = None if content is None else parse(call, "os-terminate_connection", OldConnector).connector
+    # Without a connector it was once enough to name the action; v2 keeps to that.
+    named_only = not content and not call.strict
+    connector = None if named_only else parse(call, "os-terminate_connection", OldConnector).connector
     host = connector.get("host") if isinstance(connector, dict) else connector
     if not isinstance(host, str | None):
         raise InvalidInput("connector.host", "it must be a string.")

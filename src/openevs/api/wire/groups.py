@@ -7,6 +7,7 @@ from msgspec import UNSET, Struct, UnsetType, field
 
 from openevs.api.call import Call
 from openevs.api.policy import allowed
+from openevs.api.wire.bodies import flag
 from openevs.api.wire.lists import Listing
 from openevs.api.wire.times import wire_time
 from openevs.domain.group import Group, GroupSnapshot, GroupType
@@ -148,7 +149,7 @@ def group_detail(call: Call, group: Group, volume_ids: Sequence[str]) -> dict[st
     }
     if call.at_least(SOURCES_SINCE):
         view |= {"group_snapshot_id": group.group_snapshot_id, "source_group_id": group.source_group_id}
-    if call.at_least(LIST_VOLUME_SINCE) and call.query.get("list_volume", "").strip().lower() in ("true", "1"):
+    if call.at_least(LIST_VOLUME_SINCE) and flag("list_volume", call.query.get("list_volume", "false")):
         view["volumes"] = list(volume_ids)
     if call.at_least(REPLICATION_SINCE):
         view["replication_status"] = "disabled"
