@@ -61,6 +61,7 @@ def test_a_backup_is_made_shown_changed_and_deleted(tmp_path: Path) -> None:
         assert shown_by_cinder(made) == FIELDS | {"metadata"}
         assert (made["name"], made["size"], made["container"], made["is_incremental"]) == ("first", 2, "box", False)
         assert made["object_count"] == 1
+        assert made["availability_zone"] == "nova"
         assert (await client.get(f"/v3/{{p}}/volumes/{volume['id']}"))["volume"]["status"] == "available"
         assert (await client.get("/v3/{p}/snapshots"))["snapshots"] == []
         assert await used(client) == (1, 2)

@@ -145,6 +145,7 @@ def test_the_default_class_is_the_default_of_projects(tmp_path: Path) -> None:
         assert (await client.get(own))["quota_set"]["volumes"] == 1
         other = await admin.call("PUT", "/v3/{p}/os-quota-class-sets/gold", {"quota_class_set": {"volumes": 99}})
         assert other.json()["quota_class_set"]["volumes"] == 99
+        assert other.json()["quota_class_set"]["gigabytes_layers"] == wanted["gigabytes_layers"]
         assert (await admin.get(path))["quota_class_set"]["volumes"] == 1
         wrong: Any
         for wrong in ({"quota_class_set": {"colours": 1}}, {"quota_class_set": {"volumes": -2}}, {"quota_set": {}}):

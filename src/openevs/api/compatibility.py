@@ -121,6 +121,10 @@ CHOICES: Final = (
         "a quota below what is used",
         "400, as in Cinder; with `skip_validation=true`, which Cinder had once, it is taken",
     ),
+    (
+        "the name of a volume that is made by restoring a backup",
+        "the given one, or `restore_backup_<id>` for good; Cinder gives it the name of the volume that was backed up",
+    ),
     ("scheduler hints", "an object with any keys and values, without effect, as there is nothing to choose from"),
     ("`backup_id` of a volume's create", "from 3.47 on, as documented; 400 below, where Cinder takes it"),
     ("`snapshots_links` when there is no next page", "absent"),

@@ -52,6 +52,7 @@ async def create_backup(deps: Deps, caller: Caller, new: NewBackup) -> Backup:
     """
     check_zone(deps, new.availability_zone)
     checked = new._replace(
+        availability_zone=deps.settings.api.availability_zone,
         name=check_text("name", new.name),
         description=check_text("description", new.description),
         container=check_text("container", new.container),

@@ -46,10 +46,11 @@ async def get_quotas(deps: Deps, caller: Caller, project_id: str) -> dict[str, Q
 
 
 async def class_quotas(deps: Deps, caller: Caller, name: str = DEFAULT) -> dict[str, Quota]:
-    """Return the quotas of a class of projects: the default one is that of every project for which none were set."""
+    """Return the quotas of a class of projects: the default one is that of every project for which none were set, and
+    goes for what a class says nothing of."""
 
     def read_class(tx: Tx) -> dict[str, Quota]:
-        return _quotas(tx, caller, {**deps.quota_defaults, **store.limits_of_class(tx, name)}, {})
+        return _quotas(tx, caller, {**deps.quota_defaults, **store.limits_of(tx, store.class_key(name))}, {})
 
     return await deps.db.read(read_class)
 

@@ -53,11 +53,6 @@ def limits_of(tx: Tx, project_id: str) -> dict[str, int]:
     return every | {row.resource: row.hard_limit for row in rows if row.project_id == project_id}
 
 
-def limits_of_class(tx: Tx, name: str) -> dict[str, int]:
-    """Return the limits that were set for a class of projects."""
-    return {row.resource: row.hard_limit for row in tx.execute(_LIMITS, {"p": class_key(name), "c": class_key(name)})}
-
-
 def usage_of(tx: Tx, project_id: str) -> dict[str, int]:
     """Return what the project uses."""
     return {row.resource: row.in_use for row in tx.execute(_USAGE, {"p": project_id})}
