@@ -69,6 +69,7 @@ def test_a_backup_is_made_shown_changed_and_deleted(tmp_path: Path) -> None:
         assert for_admin.keys() == made.keys() | {"os-backup-project-attr:project_id", "user_id"}
         changed = await ok(client, "PUT", f"{ALL}/{made['id']}", {"backup": {"name": "new", "metadata": {}}}, 200)
         assert changed["backup"]["name"] == "new"
+        assert await ok(client, "PUT", f"{ALL}/{made['id']}", {"backup": {}}, 200) == changed
         (listed,) = (await client.get(ALL + "/detail"))["backups"]
         assert (listed["name"], listed["metadata"], listed["description"]) == ("new", {}, "text")
         stored = [path for path in (tmp_path / "backups").rglob("*") if path.is_file()]

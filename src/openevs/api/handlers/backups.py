@@ -97,8 +97,6 @@ async def put_backup(call: Call) -> Reply:
     changes = {name: value for name in ("name", "description") if (value := getattr(body, name)) is not UNSET}
     if body.metadata is not UNSET and call.at_least(_METADATA_SINCE):
         changes["metadata"] = body.metadata or {}
-    if not changes:
-        raise InvalidInput("backup", "it must have a name, a description or metadata.")
     return Reply(
         {"backup": backup_summary(call, await service.update_backup(call.deps, call.caller, _id(call), changes))}
     )
