@@ -147,6 +147,29 @@ def test_a_lost_run_folder_is_made_anew() -> None:
     on_bench(test)
 
 
+def test_a_run_folder_that_goes_meanwhile_is_made_anew() -> None:
+    """Clients that are connected go on; who comes later is not sent to a socket that is not there."""
+
+    async def test(bench: Bench) -> None:
+        volume_id, other, secret = await bench.volume(), await bench.volume(), await bench.volume()
+        async with await bench.connect(volume_id) as client:
+            shutil.rmtree(bench.run)
+            await client.write(0, b"a" * BLOCK, fua=True)
+            snapshot_id = await bench.snapshot(volume_id)
+            with pytest.raises(Broken, match=f"end the storage daemon .pid {bench.pid(volume_id)}."):
+                await bench.engine.ensure_export(ExportSpec(volume_id))
+            await bench.put(other, 0, "b")
+            shutil.rmtree(bench.run)
+            await bench.engine.ensure_export(ExportSpec(secret, "tcp"))
+            os.kill(bench.pid(volume_id), signal.SIGKILL)
+        await until(lambda: asyncio.to_thread(bench.core.files_of(bench.state(volume_id).manifest).nbd.exists))
+        await bench.put(volume_id, 1, "c")
+        assert await bench.text(volume_id, 2) == "ac"
+        assert await bench.text(snapshot_id, 2) == "a."
+
+    on_bench(test)
+
+
 def test_a_run_folder_too_deep_for_sockets_is_said_to_be(tmp_path: Path) -> None:
     async def test(bench: Bench) -> None:
         bench.engine = LayersEngine(tmp_path, tmp_path / ("deep" * 25), LayersSettings())

@@ -8,7 +8,7 @@ import structlog
 from msgspec.structs import replace
 
 from openevs.domain.ids import VolumeId
-from openevs.engine.errors import EngineError, Mismatch
+from openevs.engine.errors import Broken, EngineError, Mismatch
 from openevs.engine.layers import exports, manifest
 from openevs.engine.layers.core import Volume
 from openevs.engine.layers.daemon import Daemon
@@ -48,7 +48,13 @@ class Attaching:
                     expected=(spec.transport, spec.read_only), found=(export.transport, export.read_only),
                 )  # fmt: skip
             else:
-                await self._serving.ensure_running(volume)
+                daemon = await self._serving.ensure_running(volume)
+                if export.transport == "unix" and not await asyncio.to_thread(daemon.files.nbd.exists):
+                    raise Broken(
+                        f"the socket of volume {spec.volume_id} has gone from the run folder: who is connected goes "
+                        "on, but nobody else can connect. To have it made anew, end the storage daemon (pid "
+                        f"{daemon.pid}), which is then started again; its clients have to reconnect"
+                    )
             return exports.facts(spec.volume_id, export, core.files_of(volume.manifest))
 
     async def ensure_none(self, volume_id: VolumeId) -> None:

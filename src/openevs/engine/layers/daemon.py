@@ -78,6 +78,10 @@ class RunFiles:
                 f"{_SOCKET_PATH_MAX - len(self.key) - 3} bytes"
             )
 
+    def make_folder(self) -> None:
+        """See that the folder is there: it is made of nothing but what a daemon needs, and people tidy up."""
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
     def remove(self) -> None:
         """Remove what the daemon left, but for its log."""
         for path in (self.qmp, self.trigger, self.nbd, self.pid, self.tls / "keys.psk"):
@@ -241,6 +245,7 @@ class Daemon:
 
     def _spawn(self, arguments: Sequence[str], folder: Path) -> int:
         files = self.files
+        files.make_folder()
         for path in (files.qmp, files.trigger, files.nbd, files.pid):
             path.unlink(missing_ok=True)
         if files.log.exists() and files.log.stat().st_size > _LOG_BYTES_MAX:

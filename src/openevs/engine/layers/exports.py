@@ -166,6 +166,7 @@ def write_key(export: Export, files: RunFiles) -> None:
     """Put the key where the daemon reads it; only we may read it too. Blocking."""
     if export.psk_hex is None:
         return
+    files.make_folder()
     files.tls.mkdir(mode=0o700, exist_ok=True)
     path = files.tls / "keys.psk"
     path.unlink(missing_ok=True)
