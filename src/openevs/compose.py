@@ -6,19 +6,18 @@
 import asyncio
 import fcntl
 import os
-import sqlite3
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-import sqlalchemy as sa
 import structlog
 
 from openevs.api.endpoint import Endpoint
 from openevs.api.handlers.health import health_routes
 from openevs.api.openapi import openapi_route
 from openevs.api.routes import ROUTES, build_tree
+from openevs.domain.errors import Unavailable
 from openevs.domain.ids import GIB
 from openevs.engine.errors import EngineError
 from openevs.engine.port import Engine
@@ -61,6 +60,10 @@ READY_SECONDS = 5.0
 
 class AlreadyRunning(Exception):
     """Another process serves this data folder."""
+
+
+class FolderUnusable(Exception):
+    """The data folder cannot be written; the message says why."""
 
 
 def utc_now() -> datetime:
@@ -197,8 +200,8 @@ class Application:
                 await self.engine.capacity()
         except TimeoutError:
             return f"the database or the pool has not answered within {READY_SECONDS:g} s"
-        except (sa.exc.SQLAlchemyError, sqlite3.Error):
-            return "the database does not answer"
+        except Unavailable as error:
+            return str(error)
         except EngineError as error:
             return f"the pool: {error.reason}"
         return None
@@ -223,8 +226,8 @@ class Application:
 
 
 def ping(tx: Tx) -> None:
-    """Make sure that the database answers."""
-    tx.exec_driver_sql("SELECT 1")
+    """Make sure that the database answers, with something that it has to look up."""
+    tx.exec_driver_sql("SELECT count(*) FROM setting")
 
 
 def make_pool_folder(settings: Settings) -> None:
@@ -252,9 +255,12 @@ def make_private(settings: Settings) -> None:
 
 def lock_folder(folder: Path) -> IO[bytes]:
     """Make sure that this is the only process on the data folder; the lock ends with the process, however it ends.
-    Raises AlreadyRunning."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = os.fdopen(os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+b")
+    Raises AlreadyRunning, FolderUnusable."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.fdopen(os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+b")
+    except OSError as error:
+        raise FolderUnusable(f"{error.filename or folder} cannot be used: {error.strerror}.") from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -5,10 +5,12 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 
 from openevs.compose import utc_now
+from openevs.domain.errors import Unavailable
 from openevs.domain.ids import GIB, SnapshotId, VolumeId, new_uuid
 from openevs.engine.errors import Transient
 from openevs.engine.port import ExportSpec, SnapshotSpec, VolumeSpec
@@ -183,5 +185,29 @@ def test_metrics_tell_of_sweeps_and_of_waiting_work(tmp_path: Path) -> None:
         assert await stage.app.sweeper.oldest_seconds() == 0
         stage.app.metrics.sweep("ok", 3)
         assert b"openevs_orphans 3.0" in stage.app.metrics.render()
+
+    on_stage(tmp_path, act)
+
+
+def test_a_database_that_fails_is_not_asked_without_pause(tmp_path: Path) -> None:
+    async def act(stage: Stage) -> None:
+        asked: list[str] = []
+
+        class Seen:
+            def sweep(self, outcome: str, orphans: int) -> None:
+                asked.append(outcome)
+
+            def oldest_operation(self, seconds: float) -> None:
+                raise Unavailable("The database cannot be used.")
+
+        sweeper, settings = stage.app.sweeper, stage.app.settings
+        often = msgspec.structs.replace(settings.operations, sweep_seconds=0.1)
+        sweeper._settings = msgspec.structs.replace(settings, operations=often)
+        sweeping = asyncio.create_task(sweeper.run(Seen()))
+        await asyncio.sleep(0.5)
+        sweeping.cancel()
+        assert asked
+        assert set(asked) == {"failed"}
+        assert len(asked) < 8
 
     on_stage(tmp_path, act)

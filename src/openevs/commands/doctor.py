@@ -18,12 +18,14 @@ from openevs.commands.vault_findings import (
 from openevs.compose import (
     VOLUME_TYPE,
     AlreadyRunning,
+    FolderUnusable,
     build_engine,
     lock_folder,
     make_private,
     utc_now,
 )
 from openevs.domain.backup import TRANSITIONAL_BACKUP_STATUSES
+from openevs.domain.errors import Unavailable
 from openevs.domain.ids import GIB
 from openevs.domain.lifecycle import (
     TRANSITIONAL_GROUP_STATUSES,
@@ -91,7 +93,7 @@ def run(settings: Settings, *, rebuild: bool, project: str | None, read_backups:
         raise CannotExamine(f"A service is running on {settings.data_folder}; stop it first.") from None
     except (EngineError, VaultError) as error:
         raise CannotExamine(error.reason) from None
-    except (SchemaError, WrongPool) as error:
+    except (FolderUnusable, SchemaError, WrongPool, Unavailable) as error:
         raise CannotExamine(str(error)) from None
 
 

@@ -1,6 +1,6 @@
 """`openevs migrate`: bring the database to the schema of this version. `openevs serve` does so by itself."""
 
-from openevs.compose import AlreadyRunning, lock_folder
+from openevs.compose import AlreadyRunning, FolderUnusable, lock_folder
 from openevs.observe.log import configure_logging
 from openevs.settings import Log, Settings
 from openevs.store import schema
@@ -17,5 +17,5 @@ def run(settings: Settings) -> str:
         # Not under a service that is running: its code knows the old schema.
         with lock_folder(settings.data_folder):
             return schema.migrate(settings.database_url)
-    except (AlreadyRunning, schema.SchemaError) as error:
+    except (AlreadyRunning, FolderUnusable, schema.SchemaError) as error:
         raise CannotMigrate(str(error)) from None

@@ -14,7 +14,8 @@ from openevs.commands.table import render
 from openevs.compose import utc_now
 from openevs.domain.errors import DomainError
 from openevs.domain.model import Operation
-from openevs.settings import Settings
+from openevs.observe.log import configure_logging
+from openevs.settings import Log, Settings
 from openevs.store.database import Database, Tx
 from openevs.store.dialect import sqlite_path
 from openevs.store.events import events_of
@@ -69,6 +70,7 @@ def _database(settings: Settings) -> Iterator[Database]:
     path = sqlite_path(settings.database_url)
     if path is not None and not path.exists():
         raise Refused(f"There is no database at {path}; give the service's --data-folder or --config.")
+    configure_logging(Log(level="error", format=settings.log.format))
     db = Database(settings.database_url)
     try:
         yield db

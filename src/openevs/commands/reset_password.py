@@ -7,7 +7,7 @@ import asyncio
 from pathlib import Path
 from typing import NamedTuple
 
-from openevs.compose import AlreadyRunning, lock_folder, utc_now
+from openevs.compose import AlreadyRunning, FolderUnusable, lock_folder, utc_now
 from openevs.domain.errors import NotFound
 from openevs.identity.credentials import replace_password
 from openevs.identity.embedded import EmbeddedIdentity
@@ -45,6 +45,8 @@ def run(settings: Settings, user: str) -> Reset:
             f"A service is running on {settings.data_folder}. Stop it first; or, while somebody can still log in as"
             " administrator, let them set the password: openstack user set --password-prompt USER."
         ) from None
+    except FolderUnusable as error:
+        raise CannotReset(str(error)) from None
     with lock:
         password = asyncio.run(_reset(settings, user))
         return Reset(password, replace_password(settings.data_folder, user, password))

@@ -12,7 +12,8 @@ import structlog
 import uvloop
 
 from openevs import __version__
-from openevs.compose import AlreadyRunning, Application
+from openevs.compose import AlreadyRunning, Application, FolderUnusable
+from openevs.domain.errors import Unavailable
 from openevs.engine.errors import EngineError
 from openevs.identity.bootstrap import Bootstrap
 from openevs.observe.log import configure_logging
@@ -53,7 +54,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
     base_url = settings.server.public_url or url_of(listener)
     try:
         app = Application(settings)
-    except AlreadyRunning as error:
+    except (AlreadyRunning, FolderUnusable) as error:
         raise CannotServe(str(error)) from None
     except VaultError as error:
         raise CannotServe(f"{error.reason[0].upper()}{error.reason[1:]}.") from None
@@ -70,7 +71,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
         await serve(app.asgi, listener, stop)
     except EngineError as error:
         raise CannotServe(error.reason) from None
-    except (SchemaError, WrongPool) as error:
+    except (SchemaError, WrongPool, Unavailable) as error:
         raise CannotServe(str(error)) from None
     finally:
         await app.stop()

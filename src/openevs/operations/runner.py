@@ -19,6 +19,7 @@ from typing import Any
 
 import structlog
 
+from openevs.domain.errors import Unavailable
 from openevs.domain.message import failure_message
 from openevs.domain.model import Operation
 from openevs.engine.errors import EngineError, OutcomeUnknown
@@ -158,7 +159,10 @@ class Runner:
         await asyncio.gather(*loops, *working, return_exceptions=True)
         if loops:
             # Behind every write that was begun above: the database does them in order.
-            await self._db.write(release_leases, self._node, self._clock())
+            try:
+                await self._db.write(release_leases, self._node, self._clock())
+            except Unavailable as error:
+                log.warning("leases_not_given_back", reason=str(error))  # the next start does
 
     async def _scan(self) -> None:
         while True:
@@ -174,6 +178,8 @@ class Runner:
                 continue
             try:
                 claimed = await self._db.write(claim_due, self._new_lease(), self._clock(), room, _LONGEST_PAUSE)
+            except Unavailable:
+                continue  # it has been logged
             except Exception:
                 log.exception("operation_scan_failed")
                 continue

@@ -23,6 +23,7 @@ from typing import Protocol
 import structlog
 
 from openevs.domain.backends import Storage
+from openevs.domain.errors import Unavailable
 from openevs.domain.ids import GIB, SnapshotId, VolumeId
 from openevs.engine.errors import EngineError
 from openevs.engine.port import Engine, Exports, Objects
@@ -125,9 +126,11 @@ class Sweeper:
                 due = loop.time() + every
                 swept = await self.sweep()
                 observer.sweep(swept.outcome, len(swept.unknown) + swept.failures)
-            except Exception:
+            except Exception as error:
                 # Storage that cannot be listed just now, or a mistake of ours: the service goes on, and so do sweeps.
-                log.exception("sweep_failed")
+                if not isinstance(error, Unavailable):  # that has been logged
+                    log.exception("sweep_failed")
+                due = max(due, loop.time() + min(LOOK_SECONDS, every))
                 observer.sweep("failed", 0)
 
     async def oldest_seconds(self) -> float:

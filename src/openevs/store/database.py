@@ -9,6 +9,7 @@ a pool of threads with a connection each, and see one consistent state from thei
 """
 
 import asyncio
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -16,9 +17,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import sqlalchemy as sa
+import structlog
 
 from openevs.domain.errors import Unavailable
-from openevs.store.dialect import is_out_of_space, open_sqlite
+from openevs.store.dialect import open_sqlite, why_unusable
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -26,7 +28,10 @@ Observe = Callable[[tuple[str, str], float], None]
 """Called after each transaction: name and `read` or `write`; seconds."""
 
 READERS: Final = 4
-_NO_SPACE: Final = "No space is left for the database, so nothing can be changed. Free some, then try again."
+log = structlog.get_logger()
+
+
+_FAULTS: Final = (sqlite3.Error, sa.exc.DBAPIError)
 
 
 def _ignore(labels: tuple[str, str], seconds: float) -> None:
@@ -62,13 +67,14 @@ class Database:
         self._readers = ThreadPoolExecutor(READERS, "db-read")
 
     async def write(self, fn: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run `fn` in one write transaction; it is durable when this returns. Raises Unavailable if it has no space."""
+        """Run `fn` in one write transaction; it is durable when this returns. Raises Unavailable if the database
+        cannot be used, for want of space or because of its disk."""
         loop = asyncio.get_running_loop()
         # Once begun, a transaction is not abandoned by a caller that goes away: it commits or rolls back as a whole.
         return await asyncio.shield(loop.run_in_executor(self._writer, self._run, "write", fn, args, kwargs))
 
     async def read(self, fn: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run `fn` in one read transaction."""
+        """Run `fn` in one read transaction. Raises Unavailable."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._readers, self._run, "read", fn, args, kwargs)
 
@@ -80,29 +86,37 @@ class Database:
     def look_up(self, fn: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """As `read_now`, for what is found by one statement of a `Lookup`. A statement by itself sees one state; the
         transaction around it would only be two statements more."""
-        tx = self._connection()
         began = time.perf_counter()
         try:
-            return fn(tx, *args, **kwargs)
+            return fn(self._connection(), *args, **kwargs)
+        except _FAULTS as error:
+            _refuse(error)
+            raise
         finally:
             self._observe((_name(fn), "read"), time.perf_counter() - began)
 
     def _run(self, mode: str, fn: Callable[..., T], args: tuple[object, ...], kwargs: dict[str, object]) -> T:
-        tx = self._connection()
         began = time.perf_counter()
+        try:
+            return self._transact(mode, fn, args, kwargs)
+        except _FAULTS as error:
+            _refuse(error)
+            raise
+        finally:
+            self._observe((_name(fn), mode), time.perf_counter() - began)
+
+    def _transact(self, mode: str, fn: Callable[..., T], args: tuple[object, ...], kwargs: dict[str, object]) -> T:
+        tx = self._connection()
         tx.driver.execute("BEGIN IMMEDIATE" if mode == "write" else "BEGIN")
         try:
             result = fn(tx, *args, **kwargs)
             tx.driver.execute("COMMIT")
-        except BaseException as error:
+        except BaseException:
             if tx.driver.in_transaction:
                 tx.driver.execute("ROLLBACK")
-            if is_out_of_space(error):
-                raise Unavailable(_NO_SPACE) from error
             raise
         finally:
             tx.rollback()  # SQLAlchemy's own idea of a transaction; the database's has ended above
-            self._observe((_name(fn), mode), time.perf_counter() - began)
         return result
 
     def _connection(self) -> Tx:
@@ -119,3 +133,11 @@ class Database:
         for connection in self._opened:
             connection.close()
         self._engine.dispose()
+
+
+def _refuse(error: Exception) -> None:
+    """Raise Unavailable if the database cannot be used; any other fault is a mistake of ours."""
+    reason = why_unusable(error)
+    if reason is not None:
+        log.error("database_unusable", reason=reason)
+        raise Unavailable(reason) from error

@@ -2,13 +2,26 @@
 
 import sqlite3
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.pool import NullPool
 
 _encode = msgspec.json.Encoder().encode
+_UNUSABLE: Final[dict[int, str]] = {
+    sqlite3.SQLITE_FULL: "No space is left for the database, so nothing can be changed. Free some, then try again.",
+    **dict.fromkeys(
+        (
+            sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_CORRUPT,
+            sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_PERM,
+            sqlite3.SQLITE_NOMEM,
+        ),
+        "",
+    ),
+}  # fmt: skip
+"""SQLite's kinds of error that are about where it is, not about what was asked; and what to say of each, if not what it
+says itself."""
 
 
 def sqlite_path(url: str) -> Path | None:
@@ -42,7 +55,11 @@ def open_sqlite(url: str) -> sa.Engine:
     return engine
 
 
-def is_out_of_space(error: BaseException) -> bool:
-    """Tell whether a statement failed because the database's file system is full."""
+def why_unusable(error: BaseException) -> str | None:
+    """Return why the database cannot be used, as a sentence; None for what is no fault of the database's."""
     cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
-    return isinstance(cause, sqlite3.Error) and getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+    # The lower byte is the kind; the rest says more than a person needs.
+    kind = (getattr(cause, "sqlite_errorcode", None) or 0) & 0xFF
+    if not isinstance(cause, sqlite3.Error) or kind not in _UNUSABLE:
+        return None
+    return _UNUSABLE[kind] or f"The database cannot be used ({cause}): see to its disk."
