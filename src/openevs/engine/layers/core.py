@@ -261,8 +261,12 @@ class Core:
         try:
             yield
         finally:
-            self.reserved.subtract(kept)
-            self.reserved += Counter()  # drops the zeros
+            self.unreserve(kept)
+
+    def unreserve(self, layers: Iterable[LayerId]) -> None:
+        """Let merges begin on these layers again, unless somebody else has reserved them too."""
+        self.reserved.subtract(layers)
+        self.reserved += Counter()  # drops the zeros
 
     def _is_written(self, made: Manifest) -> bool:
         try:

@@ -205,6 +205,12 @@ class Daemon:
                 raise Transient(f"the storage daemon (pid {self.pid}) cannot be killed: the disk under it may hang")
         self.pid = None
 
+    async def discard(self) -> None:
+        """End the process at once, and remove all that it leaves, its log too."""
+        await self.kill()
+        await asyncio.to_thread(self.files.remove)
+        await asyncio.to_thread(self.files.log.unlink, missing_ok=True)
+
     async def wait_gone(self, seconds: float = 1.0) -> bool:
         """Say whether the process ends within that time."""
         with contextlib.suppress(TimeoutError):

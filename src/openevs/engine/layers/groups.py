@@ -20,13 +20,11 @@ from openevs.engine.errors import EngineError, Mismatch, OutcomeUnknown, Transie
 from openevs.engine.layers.core import Volume
 from openevs.engine.layers.cut import Cost, Cut, aimed, cut, flushing
 from openevs.engine.layers.daemon import Daemon
-from openevs.engine.layers.exports import node_name
 from openevs.engine.layers.facts import snapshot_facts
 from openevs.engine.layers.faults import translated
 from openevs.engine.layers.graph import LayerId
 from openevs.engine.layers.manifest import Manifest, Record, Snapshot
 from openevs.engine.layers.merge import Merger
-from openevs.engine.layers.pool import new_layer_id
 from openevs.engine.layers.snapshots import Snapshots
 from openevs.engine.port import SnapshotFacts, SnapshotSpec
 
@@ -108,14 +106,13 @@ class Groups:
     async def _freeze(
         self, specs: Sequence[SnapshotSpec], volumes: Sequence[Volume], group: str, daemon: Daemon | None
     ) -> None:
-        core, was, cost, order = self._core, [volume.manifest for volume in volumes], None, None
+        core, was, cost = self._core, [volume.manifest for volume in volumes], None
         probes = [await self._heads.probe(volume) for volume in volumes if volume.manifest.export is not None]
         async with AsyncExitStack() as until_cut:
             async with flushing(probes), core.graph.shared(), self._next_heads(volumes, daemon) as heads:
                 made = _next_manifests(specs, was, heads, group, cut_pending=daemon is not None)
-                if daemon is not None:
-                    cuts = [Cut(old, new.head) for old, new in zip(was, made, strict=True) if old.export is not None]
-                    order = await until_cut.enter_async_context(aimed(daemon, cuts))
+                cuts = [Cut(old, new.head) for old, new in zip(was, made, strict=True) if old.export is not None]
+                order = await until_cut.enter_async_context(aimed(daemon, cuts)) if daemon is not None else None
                 unknown = await core.write_record(Record(group, made))
                 for volume, manifest in zip(volumes, made, strict=True):
                     core.adopt(volume, manifest)
@@ -123,13 +120,13 @@ class Groups:
             if unknown is not None:
                 self._place(group, volumes)
                 raise unknown
-            if daemon is not None and order is not None:
+            if order is not None:
                 try:
                     cost = await cut(order, next((probe for probe in probes if probe), None))
                 except OutcomeUnknown:
                     raise
                 except EngineError as error:
-                    await self._take_back(volumes, was, daemon, group, error)
+                    await self._take_back(volumes, was, group, error)
                     raise
                 for volume, old in zip(volumes, was, strict=True):
                     self._note(volume, old, group, cost)
@@ -139,26 +136,24 @@ class Groups:
     @asynccontextmanager
     async def _next_heads(self, volumes: Sequence[Volume], daemon: Daemon | None) -> AsyncIterator[list[LayerId]]:
         """Make an empty layer on each volume's head, open in the daemon if the volume is served."""
-        core, heads = self._core, []
+        async with AsyncExitStack() as made:
+            yield [await made.enter_async_context(self._next_head(volume, daemon)) for volume in volumes]
+
+    @asynccontextmanager
+    async def _next_head(self, volume: Volume, daemon: Daemon | None) -> AsyncIterator[LayerId]:
+        core, now = self._core, volume.manifest
+        core.chain(now.head)
+        if now.export is None or daemon is None:
+            async with core.fresh_layer(now.size_bytes, now.head) as head:
+                yield head
+            return
+        head = await self._heads.next_head(volume, daemon, now.size_bytes)
+        core.parents[head] = now.head
         try:
-            for volume in volumes:
-                made = volume.manifest
-                core.chain(made.head)
-                if made.export is not None and daemon is not None:
-                    head = await self._heads.next_head(volume, daemon, made.size_bytes)
-                else:
-                    head = new_layer_id()
-                    await asyncio.to_thread(core.pool.create_layer, head, made.size_bytes, made.head)
-                core.parents[head] = made.head
-                heads.append(head)
-            yield heads
-        except BaseException:
-            for volume, head in zip(volumes, heads, strict=False):
-                if head not in core.pinned():
-                    del core.parents[head]
-                    if volume.spare != head:
-                        await asyncio.to_thread(core.pool.remove_layer, head)
-            raise
+            yield head
+        finally:
+            if volume.manifest.head != head:
+                del core.parents[head]
 
     def _note(self, volume: Volume, was: Manifest, group: str, cost: Cost) -> None:
         """Note what the cut took. The stall is that of one client: the daemon holds all of them up alike."""
@@ -178,27 +173,14 @@ class Groups:
         volume.unsure = False
 
     async def _take_back(
-        self, volumes: Sequence[Volume], was: Sequence[Manifest], daemon: Daemon, group: str, error: EngineError
+        self, volumes: Sequence[Volume], was: Sequence[Manifest], group: str, error: EngineError
     ) -> None:
-        """If the daemon has refused, and so has cut none, let all be as before; else the cut is made when the daemon is
-        reached, or is made by its death."""
+        """Let all be as before, if the daemon has refused: it has cut none then."""
         for volume, old in zip(volumes, was, strict=True):
-            if old.export is None:
-                continue
-            if not daemon.connected or await self._serving.inside.active(volume, daemon) != node_name(old.head):
+            if old.export is not None and not await self._heads.has_kept(volume, old):
                 return
         for volume, old in zip(volumes, was, strict=True):
-            new = volume.manifest.head
-            async with self._core.graph.shared():
-                frozen = next(each for each in volume.manifest.snapshots.values() if each.group == group)
-                left = {key: value for key, value in volume.manifest.snapshots.items() if value.group != group}
-                if old.export is not None:
-                    volume.spare = new
-                await self._core.commit(volume, head=frozen.layer, snapshots=left)
-                del self._core.parents[new]
-                if old.export is None:
-                    await asyncio.to_thread(self._core.pool.remove_layer, new)
-            volume.unsure = False
+            await self._heads.take_back(volume, old)
         await asyncio.to_thread(self._core.pool.remove_record, group)
         _log.warning("group_cut_refused", volumes=len(volumes), reason=error.reason)
 

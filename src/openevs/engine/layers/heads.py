@@ -90,23 +90,36 @@ class Heads:
             except OutcomeUnknown:
                 raise
             except EngineError as error:
-                await self._take_back(volume, daemon, was, new, error)
+                if await self.has_kept(volume, was):
+                    await self.take_back(volume, was)
+                    _log.warning("cut_refused", volume_id=was.volume_id, reason=error.reason)
                 raise
         volume.unsure = False
         self._core.host_of(volume).unsealed.add(old)
         return cost
 
-    async def _take_back(self, volume: Volume, daemon: Daemon, was: Manifest, new: LayerId, error: EngineError) -> None:
-        """If the daemon has refused, let all be as before; else the cut is made when it is reached, or by its death."""
-        if not daemon.connected or await self._inside.active(volume, daemon) != node_name(was.head):
-            return
-        volume.spare = new
-        async with self._core.graph.shared():
+    async def has_kept(self, volume: Volume, was: Manifest) -> bool:
+        """Say whether the daemon has refused a cut: it answers, and writes to the head that there was. Else the cut is
+        made when it is reached, or by its death."""
+        daemon = volume.daemon
+        if daemon is None or not daemon.connected:
+            return False
+        return await self._inside.active(volume, daemon) == node_name(was.head)
+
+    async def take_back(self, volume: Volume, was: Manifest) -> None:
+        """Let all be as before a cut that was refused; the new head is the spare one of a volume that is served."""
+        core, new = self._core, volume.manifest.head
+        async with core.graph.shared():
+            # Where a merge may have put what was frozen meanwhile.
+            head = core.parents[new] or was.head
             left = {key: value for key, value in volume.manifest.snapshots.items() if key in was.snapshots}
-            await self._core.commit(volume, head=was.head, snapshots=left, size_bytes=was.size_bytes)
-            del self._core.parents[new]
+            if was.export is not None:
+                volume.spare = new
+            await core.commit(volume, head=head, snapshots=left, size_bytes=was.size_bytes)
+            del core.parents[new]
+            if was.export is None:
+                await asyncio.to_thread(core.pool.remove_layer, new)
         volume.unsure = False
-        _log.warning("cut_refused", volume_id=volume.manifest.volume_id, reason=error.reason)
 
     async def make_up(self, volume: Volume, host: Host) -> datetime | None:
         """Make the cuts that the manifest says were made and the daemon has not made, with those of all volumes that

@@ -274,9 +274,7 @@ class Merger:
 
     async def _clean_up(self, daemon: Daemon, top: LayerId, making: asyncio.Task[None]) -> None:
         await asyncio.wait({making})
-        await daemon.kill()
-        await asyncio.to_thread(daemon.files.remove)
-        await asyncio.to_thread(daemon.files.log.unlink, missing_ok=True)
+        await daemon.discard()
         await asyncio.to_thread(self.core.pool.remove_layer, top)
 
     async def _begin_job(self, merge: Merge, daemon: Daemon, device: str, job_id: str) -> None:

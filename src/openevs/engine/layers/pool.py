@@ -103,14 +103,7 @@ class Pool:
 
     def read_manifests(self) -> dict[VolumeId, Manifest]:
         """Return every volume; remove what an unfinished write left."""
-        found = {}
-        for path in self.volumes.iterdir():
-            if path.name.endswith(".tmp"):
-                path.unlink(missing_ok=True)
-            elif path.suffix == ".json":
-                manifest = manifests.read(path)
-                found[manifest.volume_id] = manifest
-        return found
+        return _read_folder(self.volumes)
 
     def manifest_path(self, made: Manifest) -> Path:
         """Return where the manifest is or would be."""
@@ -118,14 +111,7 @@ class Pool:
 
     def read_released(self) -> dict[VolumeId, Manifest]:
         """Return every volume that is nobody's; remove what an unfinished write left."""
-        found = {}
-        for path in self.released.iterdir():
-            if path.name.endswith(".tmp"):
-                path.unlink(missing_ok=True)
-            elif path.suffix == ".json":
-                made = manifests.read(path)
-                found[made.volume_id] = made
-        return found
+        return _read_folder(self.released)
 
     def replace_manifest(self, old: Manifest, new: Manifest) -> None:
         """Commit `new`, after which `old` is none: whoever finds both believes `new`."""
@@ -298,3 +284,14 @@ class Pool:
         for folder in (self.released, self.incoming, self.groups):
             durable.make_folder(folder)
         self.pool_id = pool.pool_id
+
+
+def _read_folder(folder: Path) -> dict[VolumeId, Manifest]:
+    found = {}
+    for path in folder.iterdir():
+        if path.name.endswith(".tmp"):
+            path.unlink(missing_ok=True)
+        elif path.suffix == ".json":
+            manifest = manifests.read(path)
+            found[manifest.volume_id] = manifest
+    return found

@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import json
 import secrets
-from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -163,10 +162,9 @@ class Readers:
             raise
         finally:
             await reader.client.close()
-            await _end(reader.daemon)
+            await reader.daemon.discard()
             if reader.writable:
-                self._core.reserved.subtract(reader.chain)
-                self._core.reserved += Counter()  # drops the zeros
+                self._core.unreserve(reader.chain)
                 self._core.bell.set()
 
     async def _start(self, chain: tuple[LayerId, ...], writes: Volume | None) -> Reader:
@@ -188,7 +186,7 @@ class Readers:
             with translated():
                 client = await NbdClient.connect(_uri(daemon))
         except BaseException:
-            await _end(daemon)
+            await daemon.discard()
             raise
         if writable:
             self._core.reserved.update(chain)
@@ -257,9 +255,3 @@ def _serves(reader: Reader, chain: tuple[LayerId, ...], writes: Volume | None) -
 
 def _uri(daemon: Daemon) -> str:
     return f"nbd+unix:///{_EXPORT}?socket={daemon.files.nbd}"
-
-
-async def _end(daemon: Daemon) -> None:
-    await daemon.kill()
-    await asyncio.to_thread(daemon.files.remove)
-    await asyncio.to_thread(daemon.files.log.unlink, missing_ok=True)

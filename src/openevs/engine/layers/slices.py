@@ -14,28 +14,16 @@ from typing import Final
 
 SLICE_NS: Final = 100_000
 """The shortest that the kernel grants."""
-_SYSCALLS: Final = {"x86_64": (314, 315), "aarch64": (274, 275)}
-"""Numbers of sched_setattr and sched_getattr: Python has neither."""
+_SYSCALLS: Final = {"x86_64": 314, "aarch64": 274}
+"""Numbers of sched_setattr, which Python does not have."""
 _ATTRIBUTES: Final = struct.Struct("=IIQiIQQQ")
 """size, policy, flags, nice, priority, runtime, deadline, period; `struct sched_attr`, first version."""
 
 
 def ask(pid: int) -> None:
     """Ask for short slices for a process, and so for the threads that it will start; without, it only waits longer."""
-    numbers = _SYSCALLS.get(platform.machine())
-    if numbers is not None:
+    number = _SYSCALLS.get(platform.machine())
+    if number is not None:
         nice = os.getpriority(os.PRIO_PROCESS, pid)
         wanted = _ATTRIBUTES.pack(_ATTRIBUTES.size, 0, 0, nice, 0, SLICE_NS, 0, 0)
-        ctypes.CDLL(None).syscall(numbers[0], ctypes.c_int(pid), ctypes.c_char_p(wanted), ctypes.c_uint(0))
-
-
-def granted(pid: int) -> int:
-    """Return the slice of a process in nanoseconds; 0 if the kernel does not say."""
-    numbers = _SYSCALLS.get(platform.machine())
-    found = ctypes.create_string_buffer(_ATTRIBUTES.size)
-    if numbers is None or ctypes.CDLL(None).syscall(
-        numbers[1], ctypes.c_int(pid), found, ctypes.c_uint(_ATTRIBUTES.size), ctypes.c_uint(0)
-    ):
-        return 0
-    runtime: int = _ATTRIBUTES.unpack(found.raw)[5]
-    return runtime
+        ctypes.CDLL(None).syscall(number, ctypes.c_int(pid), ctypes.c_char_p(wanted), ctypes.c_uint(0))
