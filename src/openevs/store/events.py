@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from openevs.domain.model import Operation
 from openevs.store.database import Tx
+from openevs.store.prepared import insert_row
 from openevs.store.tables import event as table
 
 
@@ -25,7 +26,7 @@ def insert_event(
         "request_id": operation.request_id,
         "detail": dict(detail or {}),
     }
-    tx.execute(sa.insert(table), row)
+    insert_row(tx, table, row)
 
 
 def events_of(tx: Tx, resource_id: str) -> list[dict[str, Any]]:

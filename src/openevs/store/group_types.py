@@ -10,6 +10,7 @@ from openevs.domain.errors import Conflict, NotFound
 from openevs.domain.group import GroupType
 from openevs.store.database import Tx
 from openevs.store.listing import Condition, Page, list_page
+from openevs.store.prepared import insert_row
 from openevs.store.tables import group_type as table
 
 
@@ -22,7 +23,7 @@ def ensure_group_type(tx: Tx, wanted: GroupType) -> None:
 def insert_group_type(tx: Tx, made: GroupType) -> GroupType:
     """Add a group type. Raises Conflict if there is one of its name."""
     _check_name(tx, made.name, made.id)
-    tx.execute(sa.insert(table), made._asdict())
+    insert_row(tx, table, made._asdict())
     return made
 
 

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from openevs.domain.errors import Conflict
 from openevs.domain.model import ClientToken
 from openevs.store.database import Tx
+from openevs.store.prepared import insert_row
 from openevs.store.tables import idempotency as table
 
 
@@ -28,7 +29,7 @@ def recall(tx: Tx, project_id: str, token: ClientToken, not_before: datetime) ->
 def remember(tx: Tx, project_id: str, token: ClientToken, result: str, now: datetime) -> None:
     """Keep what this request made."""
     row = {"project_id": project_id, "client_token": token.token, "digest": token.digest}
-    tx.execute(sa.insert(table), {**row, "result": result, "created_at": now})
+    insert_row(tx, table, {**row, "result": result, "created_at": now})
 
 
 def forget_tokens(tx: Tx, before: datetime) -> int:

@@ -5,6 +5,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from openevs.store.database import Tx
+from openevs.store.prepared import insert_row
 from openevs.store.tables import operation, setting, snapshot, volume
 
 _POOL: Final = "pool_id"
@@ -18,7 +19,7 @@ def kept_pool(tx: Tx) -> str | None:
 def keep_pool(tx: Tx, pool_id: str) -> None:
     """Remember the pool that this database belongs to."""
     tx.execute(sa.delete(setting).where(setting.c.name == _POOL))
-    tx.execute(sa.insert(setting), {"name": _POOL, "value": pool_id})
+    insert_row(tx, setting, {"name": _POOL, "value": pool_id})
 
 
 def is_new(tx: Tx) -> bool:

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from functools import cache
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
@@ -11,10 +12,14 @@ from openevs.domain.errors import Conflict, NotFound
 from openevs.domain.ids import new_uuid
 from openevs.domain.model import Operation
 from openevs.store.database import Tx
+from openevs.store.prepared import Prepared, insert_row, new_values
 from openevs.store.tables import operation as table
 from openevs.store.tables import operation_claim as claims
 
 OPEN = ("queued", "running")
+_NEW: Final = [name for name in Operation._fields if name != "seq"]
+_INSERT: Final = Prepared(sa.insert(table).values(new_values(table, _NEW)).returning(table.c.seq))
+_LET_GO: Final = Prepared(sa.delete(claims).where(claims.c.operation_id == sa.bindparam("its_id")))
 
 
 class LostLease(Exception):
@@ -66,13 +71,13 @@ def insert_operation(
         "created_at": now,
         "finished_at": None,
     }
-    inserted = tx.execute(sa.insert(table), values).inserted_primary_key
-    assert inserted is not None  # noqa: S101 - a single-row INSERT always has one
+    inserted = _INSERT.first(tx, values)
+    assert inserted is not None  # noqa: S101 - an INSERT without a condition adds its row
     operation = Operation(seq=inserted[0], **values)
     for resource_kind, resource_id in new.claims:
         row = {"resource_kind": resource_kind, "resource_id": resource_id, "operation_id": operation.id}
         try:
-            tx.execute(sa.insert(claims), row)
+            insert_row(tx, claims, row)
         except IntegrityError:
             raise Conflict(
                 f"Another operation on {resource_kind} {resource_id} is under way; try again shortly."
@@ -138,23 +143,33 @@ def reschedule(tx: Tx, operation: Operation, run_after: datetime, error: str) ->
     """Put an operation back, to be tried again: one more failed try of its present step. Only these are counted; a
     restart or a lost lease is nobody's failure. Raises LostLease."""
     values = {"state": "queued", "run_after": run_after, "lease_owner": None, "lease_until": None, "error": error}
-    return _write(tx, operation, {**values, "attempts": table.c.attempts + 1})
+    return _write(tx, operation, values, failed=True)
 
 
 def finish_operation(tx: Tx, operation: Operation, state: str, now: datetime, error: str | None = None) -> Operation:
     """Close an operation and let go of its claims. Raises LostLease."""
     values = {"state": state, "finished_at": now, "lease_owner": None, "lease_until": None, "error": error}
     finished = _write(tx, operation, values)
-    tx.execute(sa.delete(claims).where(claims.c.operation_id == operation.id))
+    _LET_GO.change(tx, {"its_id": operation.id})
     return finished
 
 
-def _write(tx: Tx, operation: Operation, values: Mapping[str, Any]) -> Operation:
-    mine = sa.and_(table.c.id == operation.id, table.c.fence == operation.fence, table.c.state == "running")
-    row = tx.execute(sa.update(table).where(mine).values(values).returning(*table.c)).first()
+def _write(tx: Tx, operation: Operation, values: Mapping[str, Any], *, failed: bool = False) -> Operation:
+    """Change an operation, and count one more failed try if it has `failed`."""
+    prepared = _writing(tuple(values), failed)
+    row = prepared.first(tx, {**values, "its_id": operation.id, "its_fence": operation.fence})
     if row is None:
         raise LostLease(operation.id)
     return Operation._make(row)
+
+
+@cache
+def _writing(names: tuple[str, ...], failed: bool) -> Prepared:
+    mine = sa.and_(table.c.id == sa.bindparam("its_id"), table.c.fence == sa.bindparam("its_fence"))
+    statement = sa.update(table).where(mine, table.c.state == "running").values(new_values(table, names))
+    if failed:
+        statement = statement.values(attempts=table.c.attempts + 1)
+    return Prepared(statement.returning(*table.c))
 
 
 def find_operation(tx: Tx, operation_id: str) -> Operation:

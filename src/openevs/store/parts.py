@@ -5,6 +5,7 @@ import sqlalchemy as sa
 from openevs.domain.backends import Part
 from openevs.store.database import Tx
 from openevs.store.lookup import Lookup
+from openevs.store.prepared import insert_row
 from openevs.store.tables import part as table
 
 _ALL = Lookup(sa.select(*table.c), Part._make)
@@ -19,4 +20,4 @@ def keep_part(tx: Tx, part: Part) -> None:
     """Write down how a part is now."""
     where = sa.and_(table.c.host == part.host, table.c.binary == part.binary)
     if not tx.execute(sa.update(table).where(where).values(part._asdict())).rowcount:
-        tx.execute(sa.insert(table), part._asdict())
+        insert_row(tx, table, part._asdict())

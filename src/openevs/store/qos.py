@@ -13,6 +13,7 @@ from openevs.domain.qos import QosSpecs, limits_of
 from openevs.store.database import Tx
 from openevs.store.listing import Page, list_page
 from openevs.store.operations import NewOperation, insert_operation
+from openevs.store.prepared import insert_row
 from openevs.store.tables import attachment, volume, volume_type
 from openevs.store.tables import qos_specs as table
 
@@ -20,7 +21,7 @@ from openevs.store.tables import qos_specs as table
 def insert_qos(tx: Tx, made: QosSpecs) -> QosSpecs:
     """Add specs. Raises Conflict if the name is taken."""
     try:
-        tx.execute(sa.insert(table), made._asdict())
+        insert_row(tx, table, made._asdict())
     except IntegrityError:
         raise Conflict(f"There are QoS specs {made.name!r} already.") from None
     return made

@@ -8,9 +8,10 @@ import sqlalchemy as sa
 from openevs.domain.errors import QuotaExceeded
 from openevs.domain.quota import UNLIMITED
 from openevs.store.database import Tx
+from openevs.store.prepared import Prepared, insert_row
 from openevs.store.tables import backup, group, operation, quota_limit, quota_usage, snapshot, volume
 
-_ADD = (
+_ADD = Prepared(
     sa.update(quota_usage)
     .where(quota_usage.c.project_id == sa.bindparam("p"), quota_usage.c.resource == sa.bindparam("r"))
     .where(
@@ -24,8 +25,10 @@ _ADD = (
 _ROW = sa.select(quota_usage.c.in_use).where(
     quota_usage.c.project_id == sa.bindparam("p"), quota_usage.c.resource == sa.bindparam("r")
 )
-_LIMITS = sa.select(quota_limit.c.project_id, quota_limit.c.resource, quota_limit.c.hard_limit).where(
-    quota_limit.c.project_id.in_((sa.bindparam("p"), sa.bindparam("c")))
+_LIMITS = Prepared(
+    sa.select(quota_limit.c.project_id, quota_limit.c.resource, quota_limit.c.hard_limit).where(
+        quota_limit.c.project_id.in_((sa.bindparam("p"), sa.bindparam("c")))
+    )
 )
 _USAGE = sa.select(quota_usage.c.resource, quota_usage.c.in_use).where(quota_usage.c.project_id == sa.bindparam("p"))
 
@@ -48,9 +51,10 @@ DEFAULT_CLASS: Final = class_key("default")
 def limits_of(tx: Tx, project_id: str) -> dict[str, int]:
     """Return the limits that were set for this project, or else for the class that all belong to; others have their
     default."""
-    rows = tx.execute(_LIMITS, {"p": project_id, "c": DEFAULT_CLASS}).all()
-    every = {row.resource: row.hard_limit for row in rows if row.project_id == DEFAULT_CLASS}
-    return every | {row.resource: row.hard_limit for row in rows if row.project_id == project_id}
+    limits: dict[str, dict[str, int]] = {project_id: {}, DEFAULT_CLASS: {}}
+    for owner, resource, limit in _LIMITS.all(tx, {"p": project_id, "c": DEFAULT_CLASS}):
+        limits[owner][resource] = limit
+    return limits[DEFAULT_CLASS] | limits[project_id]
 
 
 def usage_of(tx: Tx, project_id: str) -> dict[str, int]:
@@ -79,13 +83,13 @@ def give_quota(tx: Tx, project_id: str, usage: Mapping[str, int]) -> None:
 
 def _change(tx: Tx, project_id: str, resource: str, by: int, most: int) -> None:
     values = {"p": project_id, "r": resource, "by": by, "most": most, "unlimited": most == UNLIMITED or by <= 0}
-    if tx.execute(_ADD, values).rowcount:
+    if _ADD.change(tx, values):
         return
     found = tx.execute(_ROW, {"p": project_id, "r": resource}).scalar()
     in_use = found or 0
     if most != UNLIMITED and in_use + by > most:
         raise QuotaExceeded(resource, by, in_use, most)
-    tx.execute(sa.insert(quota_usage), {"project_id": project_id, "resource": resource, "in_use": by})
+    insert_row(tx, quota_usage, {"project_id": project_id, "resource": resource, "in_use": by})
 
 
 def set_limits(tx: Tx, project_id: str, limits: Mapping[str, int]) -> None:
@@ -94,7 +98,7 @@ def set_limits(tx: Tx, project_id: str, limits: Mapping[str, int]) -> None:
         where = sa.and_(quota_limit.c.project_id == project_id, quota_limit.c.resource == resource)
         if not tx.execute(sa.update(quota_limit).where(where).values(hard_limit=limit)).rowcount:
             row = {"project_id": project_id, "resource": resource, "hard_limit": limit}
-            tx.execute(sa.insert(quota_limit), row)
+            insert_row(tx, quota_limit, row)
 
 
 def reset_limits(tx: Tx, project_id: str) -> None:

@@ -7,6 +7,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, Generic, Protocol, TypeVar
 
 import sqlalchemy as sa
@@ -16,6 +17,7 @@ from openevs.domain.lifecycle import PREVIOUS, Move
 from openevs.store.database import Tx
 from openevs.store.listing import Condition, count_rows
 from openevs.store.lookup import Lookup
+from openevs.store.prepared import Prepared, insert_row, new_values
 
 
 class Owned(Protocol):
@@ -41,7 +43,7 @@ class Rows(Generic[R]):
 
     def insert(self, tx: Tx, record: R) -> R:
         """Add a row."""
-        tx.execute(sa.insert(self.table), record._asdict())
+        insert_row(tx, self.table, record._asdict())
         return record
 
     def find(self, tx: Tx, row_id: str, project_id: str | None = None) -> R:
@@ -63,25 +65,24 @@ class Rows(Generic[R]):
     ) -> R:
         """Change the status as `move` says, and `also` other columns, in one statement; return the row as it is then.
         Raises NotFound, or WrongStatus naming what was found."""
-        target = self.table.c.previous_status if move.to == PREVIOUS else move.to
-        values: dict[str, Any] = {"status": target, **(also or {})}
+        copies = {"status": "previous_status"} if move.to == PREVIOUS else {}
+        if move.remember:
+            copies["previous_status"] = "status"
+        values: dict[str, Any] = {} if move.to == PREVIOUS else {"status": move.to}
         if "updated_at" in self.table.c:
             values["updated_at"] = now
-        if move.remember:
-            values["previous_status"] = self.table.c.status
-        return self._change(tx, row_id, move.froms, move.action, project_id, values)
+        return self._change(tx, row_id, move.froms, move.action, project_id, {**values, **(also or {})}, copies)
 
     def hold(self, tx: Tx, row_id: str, statuses: frozenset[str], action: str, project_id: str | None = None) -> R:
         """Return the row if its status is one of `statuses`, and keep it so until the transaction ends.
 
         It is an UPDATE that changes nothing, so that on a database with several writers nobody else can move it
         meanwhile. Raises NotFound, WrongStatus."""
-        return self._change(tx, row_id, statuses, action, project_id, {"status": self.table.c.status})
+        return self._change(tx, row_id, statuses, action, project_id, {}, {"status": "status"})
 
     def update(self, tx: Tx, row_id: str, project_id: str | None, now: datetime, values: Mapping[str, Any]) -> R:
         """Change columns other than the status, and return the row as it is then. Raises NotFound."""
-        statement = sa.update(self.table).where(self._of(row_id, project_id)).values({**values, "updated_at": now})
-        row = tx.execute(statement.returning(*self.table.c)).first()
+        row = self._set(tx, row_id, None, project_id, {**values, "updated_at": now}, {})
         if row is None:
             raise NotFound(self._kind, row_id)
         return self._make(row)
@@ -102,10 +103,9 @@ class Rows(Generic[R]):
         action: str,
         project_id: str | None,
         values: Mapping[str, Any],
+        copies: Mapping[str, str],
     ) -> R:
-        allowed = self.table.c.status.in_(sorted(statuses))
-        statement = sa.update(self.table).where(self._of(row_id, project_id), allowed)
-        row = tx.execute(statement.values(values).returning(*self.table.c)).first()
+        row = self._set(tx, row_id, statuses, project_id, values, copies)
         if row is not None:
             return self._make(row)
         found = tx.execute(sa.select(self.table.c.status).where(self._of(row_id, project_id))).first()
@@ -113,6 +113,33 @@ class Rows(Generic[R]):
             raise NotFound(self._kind, row_id)
         raise WrongStatus(self._kind, row_id, found.status, statuses, action)
 
-    def _of(self, row_id: str, project_id: str | None) -> Condition:
-        mine = self.table.c.id == row_id
-        return mine if project_id is None else sa.and_(mine, self.table.c.project_id == project_id)
+    def _set(
+        self,
+        tx: Tx,
+        row_id: str,
+        statuses: frozenset[str] | None,
+        project_id: str | None,
+        values: Mapping[str, Any],
+        copies: Mapping[str, str],
+    ) -> list[Any] | None:
+        """Set columns to values, and others to what other columns have; return the row, if there is one such."""
+        prepared = _setting(self.table, statuses, project_id is not None, tuple(values), tuple(copies.items()))
+        return prepared.first(tx, {**values, "its_id": row_id, "its_project_id": project_id})
+
+
+@cache
+def _setting(
+    table: sa.Table,
+    statuses: frozenset[str] | None,
+    of_project: bool,
+    names: tuple[str, ...],
+    copies: tuple[tuple[str, str], ...],
+) -> Prepared:
+    statement = sa.update(table).where(table.c.id == sa.bindparam("its_id"))
+    if statuses is not None:
+        # As literals: a list of values would be expanded at each execution.
+        statement = statement.where(table.c.status.in_([sa.literal(status) for status in sorted(statuses)]))
+    if of_project:
+        statement = statement.where(table.c.project_id == sa.bindparam("its_project_id"))
+    copied = {name: table.c[source] for name, source in copies}
+    return Prepared(statement.values({**new_values(table, names), **copied}).returning(*table.c))

@@ -6,7 +6,6 @@ import sqlalchemy as sa
 
 from openevs.domain.model import Snapshot
 from openevs.store.database import Tx
-from openevs.store.listing import count_rows
 from openevs.store.lookup import Lookup
 from openevs.store.rows import Rows
 from openevs.store.tables import snapshot as table
@@ -21,6 +20,10 @@ count_snapshots = _ROWS.count
 _OF_VOLUME = Lookup(
     sa.select(*table.c).where(table.c.volume_id == sa.bindparam("id")).order_by(table.c.created_at), Snapshot._make
 )
+_NUMBER_OF_VOLUME = Lookup(
+    sa.select(sa.func.count()).select_from(table).where(table.c.volume_id == sa.bindparam("id")),
+    lambda row: int(row[0]),
+)
 
 
 def snapshots_of(tx: Tx, volume_id: str) -> list[Snapshot]:
@@ -30,4 +33,4 @@ def snapshots_of(tx: Tx, volume_id: str) -> list[Snapshot]:
 
 def count_snapshots_of(tx: Tx, volume_id: str) -> int:
     """Return how many snapshots a volume has."""
-    return count_rows(tx, table, [table.c.volume_id == volume_id])
+    return _NUMBER_OF_VOLUME.first(tx, id=volume_id) or 0

@@ -14,6 +14,7 @@ from openevs.domain.model import VolumeType
 from openevs.domain.quota import COUNTED
 from openevs.store.database import Tx
 from openevs.store.listing import Condition, Page, list_page
+from openevs.store.prepared import insert_row
 from openevs.store.tables import default_type, group, quota_limit, quota_usage, snapshot, type_access, volume
 from openevs.store.tables import volume_type as table
 
@@ -21,13 +22,13 @@ from openevs.store.tables import volume_type as table
 def ensure_type(tx: Tx, wanted: VolumeType) -> None:
     """Add a type unless one of its name is there; that one stays as it is."""
     if tx.execute(sa.select(table.c.id).where(table.c.name == wanted.name)).first() is None:
-        tx.execute(sa.insert(table), wanted._asdict())
+        insert_row(tx, table, wanted._asdict())
 
 
 def insert_type(tx: Tx, made: VolumeType) -> VolumeType:
     """Add a type. Raises Conflict if the name is taken."""
     try:
-        tx.execute(sa.insert(table), made._asdict())
+        insert_row(tx, table, made._asdict())
     except IntegrityError:
         raise _taken(made.name) from None
     return made
@@ -145,7 +146,7 @@ def projects_of_type(tx: Tx, type_id: str) -> list[str]:
 def add_access(tx: Tx, type_id: str, project_id: str) -> None:
     """Let a project use a type. Raises Conflict if it may already."""
     try:
-        tx.execute(sa.insert(type_access), {"type_id": type_id, "project_id": project_id})
+        insert_row(tx, type_access, {"type_id": type_id, "project_id": project_id})
     except IntegrityError:
         raise Conflict(f"Project {project_id} has access to volume type {type_id} already.") from None
 
@@ -172,4 +173,4 @@ def set_default_type(tx: Tx, project_id: str, type_id: str | None) -> None:
     """Give a project a default type, or none of its own."""
     tx.execute(sa.delete(default_type).where(default_type.c.project_id == project_id))
     if type_id is not None:
-        tx.execute(sa.insert(default_type), {"project_id": project_id, "type_id": type_id})
+        insert_row(tx, default_type, {"project_id": project_id, "type_id": type_id})
