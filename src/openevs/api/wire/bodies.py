@@ -5,6 +5,7 @@ that may be left out has the default UNSET, one that may be null says so in its 
 """
 
 import re
+from functools import cache
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -50,10 +51,14 @@ def parse(call: Call, envelope: str, struct: type[S], beside: frozenset[str] = f
     body = convert(inner, struct)
     if call.strict:
         refuse_unknown("body", document.keys() - {envelope} - beside)
-        known = {field.encode_name for field in msgspec.structs.fields(struct)}
         if call.at_least(strict_since):
-            refuse_unknown(envelope, inner.keys() - known)
+            refuse_unknown(envelope, inner.keys() - _names(struct))
     return body
+
+
+@cache
+def _names(struct: type[msgspec.Struct]) -> frozenset[str]:
+    return frozenset(field.encode_name for field in msgspec.structs.fields(struct))
 
 
 def convert(value: object, struct: type[S]) -> S:
