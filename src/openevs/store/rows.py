@@ -108,8 +108,9 @@ class Rows(Generic[R]):
         row = self._set(tx, row_id, statuses, project_id, values, copies)
         if row is not None:
             return self._make(row)
-        found = tx.execute(sa.select(self.table.c.status).where(self._of(row_id, project_id))).first()
-        if found is None:
+        query = sa.select(self.table.c.status, self.table.c.project_id).where(self.table.c.id == row_id)
+        found = tx.execute(query).first()
+        if found is None or (project_id is not None and found.project_id != project_id):
             raise NotFound(self._kind, row_id)
         raise WrongStatus(self._kind, row_id, found.status, statuses, action)
 
