@@ -55,11 +55,10 @@ _WHY: Final = {
         "one Python process that shares two cores with the writer, the daemon and the client."
     ),
     "writer's worst latency in that window": (
-        "The longest wait is most often at the start of the request, while the service works on it and commits, or at "
-        "the first flush after the cut: then QEMU writes the new head's reference counts, flushes, writes its tables, "
-        "and flushes again. Longer or shorter slices, niceness or SCHED_BATCH for the service did not help, so it may "
-        "be the disk that flushes for the commits. The floor's own writer, in the notes below, has all that but the "
-        "service's work."
+        "What the scheduler was seen to do: the writer, or a thread of its daemon, becomes ready on the core where the "
+        "service is in the midst of a millisecond of work, and waits there while the other core idles. The shorter the "
+        "service's work, the shorter the wait; what is left is the cut, and the first flush after it. The floor's own "
+        "writer, in the notes below, has all that but the service's work."
     ),
     "group snapshot of 16 attached volumes, the cut": (
         "The daemon drains and moves one volume after the other, some 0.15 ms each."
@@ -69,9 +68,8 @@ _WHY: Final = {
         "them QEMU writes reference counts, flushes, writes tables, flushes."
     ),
     "full backup": (
-        "The bare loop stores nothing, while a backup also puts what it has compressed on stable storage. The code "
-        "that had reached the line on a faster day of the same machine gave 0.42 in turns with this one, which gave "
-        "0.46."
+        "The bare loop stores nothing, while a backup also puts what it has compressed on stable storage, and reads "
+        "through a daemon: both cost time of the same cores."
     ),
     "POST → available, snapshot 200 and on": ("QEMU stops and starts each layer of the chain for a cut."),
 }
