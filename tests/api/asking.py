@@ -36,8 +36,10 @@ def at_work(
         async with running(folder, engine, overrides, clock) as run:
             client = await run.client()
             client.version = version
-            await work(run, client)
-            await _end_exports(run.app.engine)
+            try:
+                await work(run, client)
+            finally:
+                await _end_exports(run.app.engine)
 
     asyncio.run(main())
 

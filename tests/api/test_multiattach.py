@@ -3,10 +3,15 @@
 import asyncio
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
+from openevs.domain.errors import Busy
+from openevs.domain.ids import ProjectId, UserId
+from openevs.domain.model import Caller
 from openevs.engine.nbd import NbdClient, NbdError
+from openevs.service.connections import Pending, in_turn
 from openevs.testing.application import Client, Running
 from openevs.testing.faulty import Faults
 from tests.api import asking
@@ -142,6 +147,18 @@ def test_many_at_once_take_turns(tmp_path: Path) -> None:
         assert [] in left
         assert await status(client, volume_id) == "available"
         assert set(await run.app.engine.list_exports()) == set()  # type: ignore[attr-defined]
+
+    with_faults(tmp_path, work)
+
+
+def test_what_is_in_the_way_may_end_before_it_is_looked_for(tmp_path: Path) -> None:
+    async def work(run: Running, client: Client, faults: Faults) -> None:
+        volume_id = (await client.volume())["id"]
+        caller = Caller(UserId("u"), ProjectId(client.project_id), frozenset({"member"}), "req-1")
+        done = Pending(None, None)
+        # An operation has the volume when the transaction runs, and none when its holder is looked for.
+        accept = Mock(__name__="accept", side_effect=[Busy("Under way."), (done, None)])
+        assert await in_turn(run.app.deps, caller, volume_id, None, accept) == done
 
     with_faults(tmp_path, work)
 

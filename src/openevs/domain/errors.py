@@ -61,6 +61,10 @@ class Conflict(DomainError):
     """Two requests want what only one can have."""
 
 
+class Busy(Conflict):
+    """Another operation has a claim on the resource; the same request may pass once that has ended."""
+
+
 class InUse(DomainError):
     """Something else depends on the resource."""
 

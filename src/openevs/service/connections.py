@@ -12,7 +12,7 @@ from typing import Any, Concatenate, Final, NamedTuple, ParamSpec
 
 import msgspec
 
-from openevs.domain.errors import Conflict, InvalidInput, NotSupported, WrongStatus
+from openevs.domain.errors import Busy, Conflict, InvalidInput, NotSupported, WrongStatus
 from openevs.domain.ids import AttachmentId, new_uuid
 from openevs.domain.lifecycle import AttachmentMoves, Move, VolumeMoves, rest
 from openevs.domain.model import Attachment, Caller, Operation, Volume
@@ -235,14 +235,16 @@ async def in_turn(
 ) -> Pending:
     """Run the accepting transaction `fn`, which needs the volume for one attachment, and wait for the work; while an
     operation has the volume for another one, wait for that first.
-    Raises Conflict if that does not end, or if only one may attach the volume; Unavailable as `wait_for`."""
+    Raises as `fn` and `wait_for`, so Busy if that does not end or if only one may attach the volume."""
     while True:
         try:
             pending = await accept(deps, caller, Pending, fn, *args, **kwargs)
             break
-        except Conflict:
+        except Busy:
             running = deps.db.read_now(claimant, "volume", volume_id)
-            if running is None or running.kind not in TAKING_TURNS or running.input["attachment_id"] == attachment_id:
+            if running is None:  # It ended just now.
+                continue
+            if running.kind not in TAKING_TURNS or running.input["attachment_id"] == attachment_id:
                 raise
             if not deps.db.look_up(find_volume, volume_id).multiattach:
                 raise

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from openevs.domain.errors import Conflict, NotFound
+from openevs.domain.errors import Busy, Conflict, NotFound
 from openevs.domain.ids import new_uuid
 from openevs.domain.model import Operation
 from openevs.store.database import Tx
@@ -50,7 +50,7 @@ def insert_operation(
     tx: Tx, new: NewOperation, now: datetime, lease: Lease | None, *, run_after: datetime | None = None
 ) -> Operation:
     """Add an operation, at once under `lease` if a runner of this process has room for it; without a lease it may have
-    a time before which it does not run. Raises Conflict while another operation has a claim on the same resource."""
+    a time before which it does not run. Raises Busy while another operation has a claim on the same resource."""
     values: dict[str, Any] = {
         "id": new_uuid(),
         "kind": new.kind,
@@ -79,9 +79,7 @@ def insert_operation(
         try:
             insert_row(tx, claims, row)
         except IntegrityError:
-            raise Conflict(
-                f"Another operation on {resource_kind} {resource_id} is under way; try again shortly."
-            ) from None
+            raise Busy(f"Another operation on {resource_kind} {resource_id} is under way; try again shortly.") from None
     return operation
 
 
