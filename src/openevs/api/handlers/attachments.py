@@ -45,21 +45,17 @@ def _mode(call: Call, mode: str | None) -> str | None:
     return check_mode("mode", mode)
 
 
-async def list_attachments(call: Call) -> Reply:
+async def list_attachments(call: Call, *, detailed: bool = False) -> Reply:
     """List attachments."""
-    return await _list(call, detail=False)
+    query = list_query(call, ATTACHMENT_LIST)
+    rows, count = await service.list_attachments(call.deps, call.caller, query)
+    views = [attachment_detail(call, row) if detailed else attachment_summary(row) for row in rows]
+    return page_reply(call, query, "attachments", views, count)
 
 
 async def list_attachments_detail(call: Call) -> Reply:
     """List attachments with all their fields."""
-    return await _list(call, detail=True)
-
-
-async def _list(call: Call, *, detail: bool) -> Reply:
-    query = list_query(call, ATTACHMENT_LIST)
-    rows, count = await service.list_attachments(call.deps, call.caller, query)
-    views = [attachment_detail(call, row) if detail else attachment_summary(row) for row in rows]
-    return page_reply(call, query, "attachments", views, count)
+    return await list_attachments(call, detailed=True)
 
 
 async def get_attachment(call: Call) -> Reply:

@@ -65,21 +65,17 @@ def _refuse_early(call: Call, body: BackupCreate) -> None:
             check_uuid(name, value)
 
 
-async def list_backups(call: Call) -> Reply:
+async def list_backups(call: Call, *, detailed: bool = False) -> Reply:
     """List backups."""
-    return await _list(call, detailed=False)
-
-
-async def list_backups_detail(call: Call) -> Reply:
-    """List backups with all their fields."""
-    return await _list(call, detailed=True)
-
-
-async def _list(call: Call, *, detailed: bool) -> Reply:
     query = list_query(call, BACKUP_LIST)
     rows, count = await service.list_backups(call.deps, call.caller, query)
     views = [backup_detail(call, row) if detailed else backup_summary(call, row.backup) for row in rows]
     return page_reply(call, query, "backups", views, count)
+
+
+async def list_backups_detail(call: Call) -> Reply:
+    """List backups with all their fields."""
+    return await list_backups(call, detailed=True)
 
 
 async def get_backup(call: Call) -> Reply:

@@ -25,21 +25,17 @@ async def post_cg_snapshot(call: Call) -> Reply:
     return Reply({"cgsnapshot": group_snapshot_summary(made)})
 
 
-async def list_cg_snapshots(call: Call) -> Reply:
+async def list_cg_snapshots(call: Call, *, detailed: bool = False) -> Reply:
     """List snapshots of consistency groups."""
-    return await _list(call, detailed=False)
-
-
-async def list_cg_snapshots_detail(call: Call) -> Reply:
-    """List snapshots of consistency groups with details."""
-    return await _list(call, detailed=True)
-
-
-async def _list(call: Call, *, detailed: bool) -> Reply:
     # The list has pages, but never had links to the next one.
     rows, _ = await service.list_group_snapshots(call.deps, call.caller, list_query(call, CG_SNAPSHOT_LIST))
     view = cg_snapshot_detail if detailed else group_snapshot_summary
     return Reply({"cgsnapshots": [view(row) for row in rows]})
+
+
+async def list_cg_snapshots_detail(call: Call) -> Reply:
+    """List snapshots of consistency groups with details."""
+    return await list_cg_snapshots(call, detailed=True)
 
 
 async def get_cg_snapshot(call: Call) -> Reply:

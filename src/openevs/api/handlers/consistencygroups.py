@@ -48,21 +48,17 @@ async def post_consistency_group_from_source(call: Call) -> Reply:
     return Reply({"consistencygroup": group_summary(await copy_group(call.deps, call.caller, new))})
 
 
-async def list_consistency_groups(call: Call) -> Reply:
+async def list_consistency_groups(call: Call, *, detailed: bool = False) -> Reply:
     """List consistency groups."""
-    return await _list(call, detailed=False)
-
-
-async def list_consistency_groups_detail(call: Call) -> Reply:
-    """List consistency groups with details."""
-    return await _list(call, detailed=True)
-
-
-async def _list(call: Call, *, detailed: bool) -> Reply:
     query = list_query(call, CONSISTENCY_GROUP_LIST)
     rows, _, _ = await service.list_groups(call.deps, call.caller, query)
     views = [consistency_group_detail(row) if detailed else group_summary(row) for row in rows]
     return page_reply(call, query, "consistencygroups", views, None, links_name="consistencygroup_links")
+
+
+async def list_consistency_groups_detail(call: Call) -> Reply:
+    """List consistency groups with details."""
+    return await list_consistency_groups(call, detailed=True)
 
 
 async def get_consistency_group(call: Call) -> Reply:

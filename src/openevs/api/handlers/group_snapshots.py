@@ -22,11 +22,6 @@ from openevs.service.consistency import (
     only_generic,
 )
 from openevs.service.group_snapshots import NewGroupSnapshot
-from openevs.service.queries import ListQuery
-from openevs.store.listing import Page
-
-_PAGES_SINCE: Final = 29
-"""Microversion from which the lists have filters and pages; before, what is asked of them has no effect."""
 
 
 async def post_group_snapshot(call: Call) -> Reply:
@@ -39,24 +34,17 @@ async def post_group_snapshot(call: Call) -> Reply:
     return Reply({"group_snapshot": {**group_snapshot_summary(made), "group_type_id": made.group_type_id}})
 
 
-async def list_group_snapshots(call: Call) -> Reply:
+async def list_group_snapshots(call: Call, *, detailed: bool = False) -> Reply:
     """List group snapshots."""
-    return await _list(call, detailed=False)
+    query = list_query(call, GROUP_SNAPSHOT_LIST)
+    rows, count = await service.list_group_snapshots(call.deps, call.caller, only_generic(query))
+    views = [group_snapshot_detail(call, row) if detailed else group_snapshot_summary(row) for row in rows]
+    return page_reply(call, query, "group_snapshots", views, count, links_name="group_snapshot_links")
 
 
 async def list_group_snapshots_detail(call: Call) -> Reply:
     """List group snapshots with details."""
-    return await _list(call, detailed=True)
-
-
-async def _list(call: Call, *, detailed: bool) -> Reply:
-    if call.at_least(_PAGES_SINCE):
-        query = list_query(call, GROUP_SNAPSHOT_LIST)
-    else:
-        query = ListQuery(Page(call.deps.settings.api.max_list_items))
-    rows, count = await service.list_group_snapshots(call.deps, call.caller, only_generic(query))
-    views = [group_snapshot_detail(call, row) if detailed else group_snapshot_summary(row) for row in rows]
-    return page_reply(call, query, "group_snapshots", views, count, links_name="group_snapshot_links")
+    return await list_group_snapshots(call, detailed=True)
 
 
 async def get_group_snapshot(call: Call) -> Reply:

@@ -47,21 +47,17 @@ async def post_group(call: Call) -> Reply:
     return Reply({"group": group_summary(await service.create_group(call.deps, call.caller, new))})
 
 
-async def list_groups(call: Call) -> Reply:
+async def list_groups(call: Call, *, detailed: bool = False) -> Reply:
     """List groups."""
-    return await _list(call, detailed=False)
-
-
-async def list_groups_detail(call: Call) -> Reply:
-    """List groups with details."""
-    return await _list(call, detailed=True)
-
-
-async def _list(call: Call, *, detailed: bool) -> Reply:
     query = only_generic(list_query(call, GROUP_LIST))
     rows, members, count = await service.list_groups(call.deps, call.caller, query)
     views = [group_detail(call, row, members.get(row.id, ())) if detailed else group_summary(row) for row in rows]
     return page_reply(call, query, "groups", views, count, links_name="group_links")
+
+
+async def list_groups_detail(call: Call) -> Reply:
+    """List groups with details."""
+    return await list_groups(call, detailed=True)
 
 
 async def get_group(call: Call) -> Reply:

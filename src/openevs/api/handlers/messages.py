@@ -1,24 +1,16 @@
 """User messages, v3 from microversion 3.3 on; with pages and filters from 3.5 on."""
 
 from functools import partial
-from typing import Final
 
 from openevs.api.call import Call, Reply, Route
 from openevs.api.wire.lists import list_query, page_reply
 from openevs.api.wire.messages import MESSAGE_LIST, MessageList, MessageShown, message_view
 from openevs.service import messages as service
-from openevs.service.queries import ListQuery
-from openevs.store.listing import Page
-
-_PAGES_SINCE: Final = 5
 
 
 async def list_messages(call: Call) -> Reply:
     """List messages."""
-    if call.at_least(_PAGES_SINCE):
-        query = list_query(call, MESSAGE_LIST)
-    else:
-        query = ListQuery(Page(limit=call.deps.settings.api.max_list_items))
+    query = list_query(call, MESSAGE_LIST)
     rows, count = await service.list_messages(call.deps, call.caller, query)
     return page_reply(call, query, "messages", [message_view(call, row) for row in rows], count)
 

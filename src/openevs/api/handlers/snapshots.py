@@ -61,21 +61,17 @@ def _force(call: Call, value: bool | str | UnsetType) -> Force:
     return "implied"
 
 
-async def list_snapshots(call: Call) -> Reply:
+async def list_snapshots(call: Call, *, detailed: bool = False) -> Reply:
     """List snapshots."""
-    return await _list(call, detail=False)
+    query = list_query(call, SNAPSHOT_LIST)
+    rows, count = await service.list_snapshots(call.deps, call.caller, query)
+    views = [native_detail(call, row) if detailed else snapshot_view(row) for row in rows]
+    return page_reply(call, query, "snapshots", views, count)
 
 
 async def list_snapshots_detail(call: Call) -> Reply:
     """List snapshots with all their fields."""
-    return await _list(call, detail=True)
-
-
-async def _list(call: Call, *, detail: bool) -> Reply:
-    query = list_query(call, SNAPSHOT_LIST)
-    rows, count = await service.list_snapshots(call.deps, call.caller, query)
-    views = [native_detail(call, row) if detail else snapshot_view(row) for row in rows]
-    return page_reply(call, query, "snapshots", views, count)
+    return await list_snapshots(call, detailed=True)
 
 
 async def get_snapshot(call: Call) -> Reply:

@@ -57,23 +57,19 @@ async def post_accept(call: Call) -> Reply:
     return Reply({"transfer": transfer_summary(call, transfer)})
 
 
-async def list_transfers(call: Call) -> Reply:
+async def list_transfers(call: Call, *, detailed: bool = False) -> Reply:
     """List what the project offers."""
-    return await _list(call, detailed=False)
-
-
-async def list_transfers_detail(call: Call) -> Reply:
-    """List what the project offers, with details."""
-    return await _list(call, detailed=True)
-
-
-async def _list(call: Call, *, detailed: bool) -> Reply:
     query = list_query(call, TRANSFER_LIST)
     if not call.at_least(_SORTED_SINCE):
         query = query._replace(page=query.page._replace(sort=(("created_at", "asc"),)))
     rows, count = await service.list_transfers(call.deps, call.caller, query)
     view = transfer_detail if detailed else transfer_summary
     return page_reply(call, query, "transfers", [view(call, row) for row in rows], count)
+
+
+async def list_transfers_detail(call: Call) -> Reply:
+    """List what the project offers, with details."""
+    return await list_transfers(call, detailed=True)
 
 
 async def get_transfer(call: Call) -> Reply:

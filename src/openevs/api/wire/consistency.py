@@ -51,7 +51,9 @@ CONSISTENCY_GROUP_LIST: Final = GROUP_LIST._replace(
     strict_since=None,
 )
 CG_SNAPSHOT_LIST: Final = GROUP_SNAPSHOT_LIST._replace(
-    filters={"consistencygroup_id": "group_id", "id": "id", "name": "name", "status": "status"}, strict_since=None
+    filters={"consistencygroup_id": "group_id", "id": "id", "name": "name", "status": "status"},
+    strict_since=None,
+    pages_since=0,
 )
 
 

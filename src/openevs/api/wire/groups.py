@@ -122,6 +122,7 @@ GROUP_SNAPSHOT_LIST: Final = Listing(
     },
     like={"name": "name_like"},
     sort_keys={**_SORT, "group_id": "group_id", "group_type_id": "group_type_id"},
+    pages_since=29,
 )
 GROUP_TYPE_LIST: Final = Listing(
     filters={"is_public": "is_public"},

@@ -42,6 +42,8 @@ class Listing(NamedTuple):
     """Microversion from which the list can be filtered by metadata; 0: always, in v2 too; None: it cannot."""
     strict_since: int | None = 31
     """Microversion from which filters that are not there are refused; None: they never have an effect."""
+    pages_since: int = 0
+    """Microversion from which the list has filters and pages at all; before, what is asked of it has no effect."""
     documents: Mapping[str, int] = {}
     """Filters that are objects, and the microversions from which they are there."""
     parse: Mapping[str, Callable[[str, str], Any]] = {}
@@ -95,6 +97,8 @@ SNAPSHOT_LIST = Listing(
 
 def list_query(call: Call, listing: Listing) -> ListQuery:
     """Return what a native list asks for. Raises InvalidInput naming the parameter."""
+    if not call.at_least(listing.pages_since):
+        return ListQuery(Page(limit=call.deps.settings.api.max_list_items))
     query = call.query
     filters: dict[str, Any] = {}
     for name in dict.fromkeys(query.keys()):

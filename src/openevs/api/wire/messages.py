@@ -23,6 +23,7 @@ MESSAGE_LIST = Listing(
         "request_id": "request_id",
         "created_at": "created_at",
     },
+    pages_since=5,
 )
 
 
