@@ -69,10 +69,7 @@ def _accept_connection(
         if attachment.status == "reserved":
             raise Conflict(f"Attachment {attachment.id} has reserved volume {volume_id}; update that to connect.")
         attachment = note_consumer(tx, attachment, volume, wish)
-    operation = begin_connecting(
-        tx, deps, caller, volume, attachment, wish, created=created, before=None, complete=False
-    )
-    return Pending(attachment.id, operation.id), operation
+    return begin_connecting(tx, deps, caller, volume, attachment, wish, created=created, before=None, complete=False)
 
 
 def _of_host(volume: Volume, attachments: Sequence[Attachment], host: str | None) -> Attachment | None:

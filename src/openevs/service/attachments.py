@@ -65,10 +65,9 @@ def _accept_attachment(tx: Tx, deps: Deps, caller: Caller, new: NewAttachment) -
         return Pending(reserved.id, None), None
     attachment = new_attachment(volume, "attaching", mode, now, instance_uuid=new.instance_uuid, **wish.about)
     store.insert_attachment(tx, attachment)
-    operation = begin_connecting(
+    return begin_connecting(
         tx, deps, caller, volume, attachment, wish, created=True, before="available", complete=new.complete
     )
-    return Pending(attachment.id, operation.id), operation
 
 
 async def connect_attachment(
@@ -100,10 +99,7 @@ def _accept_connection(
         before = "reserved"
     volume = find_volume(tx, attachment.volume_id)
     attachment = note_consumer(tx, attachment, volume, wish)
-    operation = begin_connecting(
-        tx, deps, caller, volume, attachment, wish, created=False, before=before, complete=complete
-    )
-    return Pending(attachment_id, operation.id), operation
+    return begin_connecting(tx, deps, caller, volume, attachment, wish, created=False, before=before, complete=complete)
 
 
 async def complete_attachment(deps: Deps, caller: Caller, attachment_id: str) -> None:

@@ -119,7 +119,7 @@ def begin_connecting(
     created: bool,
     before: str | None,
     complete: bool,
-) -> Operation:
+) -> tuple[Pending, Operation]:
     """Queue the serving of a volume for an attachment. `created`: a failure removes the attachment; `before`: the
     status to which it returns the volume; `complete`: success makes it `in-use`. Raises Conflict."""
     transport = wish.transport or deps.settings.engine.transport
@@ -142,7 +142,8 @@ def begin_connecting(
         # Volumes of a group are served so that they can be frozen at one instant.
         "together": volume.group_id,
     }
-    return queue_work(tx, deps, caller, "connect_volume", volume, work)
+    operation = queue_work(tx, deps, caller, "connect_volume", volume, work)
+    return Pending(attachment.id, operation.id), operation
 
 
 def _told_limits(tx: Tx, deps: Deps, volume: Volume) -> dict[str, Any]:
