@@ -15,7 +15,7 @@ from openevs.domain.errors import InUse, InvalidInput, NotFound
 from openevs.domain.ids import GIB, is_uuid
 from openevs.domain.lifecycle import SnapshotMoves, VolumeMoves
 from openevs.domain.model import Caller, Operation, Snapshot, Volume
-from openevs.domain.quota import snapshot_usage, volume_usage
+from openevs.domain.quota import snapshot_usage
 from openevs.domain.rules import check_metadata, check_new_metadata, check_text
 from openevs.service.deps import Deps, accept, queue_work, wait_for
 from openevs.service.membership import check_ungrouped
@@ -23,7 +23,7 @@ from openevs.service.parts import check_thawed
 from openevs.service.placing import check_zone
 from openevs.service.snapshots import snapshot_record
 from openevs.service.types import type_for
-from openevs.service.volumes import NewVolume, check_detached, check_not_source, check_size, volume_record
+from openevs.service.volumes import NewVolume, add_volume, check_detached, check_not_source, check_size
 from openevs.store import snapshots, volumes
 from openevs.store.backups import bases_of
 from openevs.store.database import Tx
@@ -173,7 +173,8 @@ def _accept_managed(
     volume_type = type_for(tx, deps, caller, new.volume_type or None)
     check_size(deps, found.size_gib)
     wanted = NewVolume(found.size_gib, new.name, new.description, metadata=new.metadata)
-    volume = volume_record(
+    volume = add_volume(
+        tx,
         deps,
         caller,
         wanted,
@@ -183,10 +184,7 @@ def _accept_managed(
         backend=None if backend == deps.backends[0] else backend,
         bootable=new.bootable,
     )
-    usage = volume_usage(volume.size_gib, volume.volume_type)
-    take_quota(tx, caller.project_id, usage, deps.quota_defaults, volume.size_gib)
     check_thawed(tx, deps, volume)
-    volumes.insert_volume(tx, volume)
     work = {"stray": found.name, "size_gib": found.size_gib, "name": new.name or ""}
     return volume, queue_work(tx, deps, caller, "manage_volume", volume, work)
 

@@ -21,13 +21,12 @@ MAY_JOIN: Final = frozenset({"available", "in-use"})
 MAY_LEAVE: Final = frozenset({"available", "in-use", "error", "error_deleting"})
 
 
-def check_joining(tx: Tx, caller: Caller, group_id: str, volume: Volume) -> Group:
-    """Return the group that a new volume is to belong to. Raises NotFound, WrongStatus, InvalidInput (its type)."""
+def check_joining(tx: Tx, caller: Caller, group_id: str, volume: Volume) -> None:
+    """Refuse a group that a new volume cannot belong to. Raises NotFound, WrongStatus, InvalidInput (its type)."""
     group = hold_group(tx, group_id, STEADY, "make a volume in", caller.scope)
     if group.project_id != caller.project_id:
         raise InvalidInput("group_id", f"group {group_id} belongs to another project.")
     _check_type("volume_type", group, volume)
-    return group
 
 
 def check_member(tx: Tx, group: Group, volume_id: str) -> Volume:

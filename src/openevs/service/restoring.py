@@ -4,17 +4,14 @@ from openevs.domain.backup import Backup, BackupMoves
 from openevs.domain.errors import InvalidInput
 from openevs.domain.lifecycle import VolumeMoves
 from openevs.domain.model import Caller, Operation, Volume
-from openevs.domain.quota import volume_usage
 from openevs.domain.rules import SHOWN_METADATA, check_text
 from openevs.service.deps import Deps, accept, queue_work
-from openevs.service.membership import check_joining
 from openevs.service.placing import place
 from openevs.service.types import type_for
-from openevs.service.volumes import NewVolume, check_detached, check_new_volume, check_size, volume_record
+from openevs.service.volumes import NewVolume, add_volume, check_detached, check_new_volume, check_size
 from openevs.store import backups as store
 from openevs.store import volumes
 from openevs.store.database import Tx
-from openevs.store.quotas import take_quota
 
 
 async def restore_backup(deps: Deps, caller: Caller, backup_id: str, volume_id: str | None, name: str | None) -> Volume:
@@ -67,7 +64,8 @@ def _new_volume(tx: Tx, deps: Deps, caller: Caller, backup: Backup, new: NewVolu
     if no_place is not None:
         raise InvalidInput("volume_type", no_place)
     passed_on = {key: value for key, value in backup.volume_metadata.items() if key not in SHOWN_METADATA}
-    volume = volume_record(
+    return add_volume(
+        tx,
         deps,
         caller,
         new._replace(metadata={**passed_on, **new.metadata}),
@@ -77,10 +75,6 @@ def _new_volume(tx: Tx, deps: Deps, caller: Caller, backup: Backup, new: NewVolu
         backend=backend,
         bootable=backup.bootable,
     )
-    if new.group_id is not None:
-        check_joining(tx, caller, new.group_id, volume)
-    take_quota(tx, caller.project_id, volume_usage(size_gib, volume_type.name), deps.quota_defaults, size_gib)
-    return volumes.insert_volume(tx, volume)
 
 
 def _queue_restore(

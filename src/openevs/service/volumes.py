@@ -67,7 +67,8 @@ def check_new_volume(deps: Deps, new: NewVolume) -> NewVolume:
     )
 
 
-def volume_record(
+def add_volume(
+    tx: Tx,
     deps: Deps,
     caller: Caller,
     new: NewVolume,
@@ -79,8 +80,9 @@ def volume_record(
     bootable: bool = False,
     image_metadata: Mapping[str, str] = {},
 ) -> Volume:
-    """Return the record of a volume of the caller's that is to be made."""
-    return Volume(
+    """Add the row of a volume of the caller's that is to be made, and count it; in its group, if it is to have one.
+    Raises NotFound, WrongStatus, InvalidInput (of the group), QuotaExceeded."""
+    volume = Volume(
         id=VolumeId(new_uuid()),
         project_id=caller.project_id,
         user_id=caller.user_id,
@@ -105,6 +107,10 @@ def volume_record(
         type_id=volume_type.id,
         backend=backend,
     )
+    if new.group_id is not None:
+        check_joining(tx, caller, new.group_id, volume)
+    take_quota(tx, caller.project_id, volume_usage(size_gib, volume.volume_type), deps.quota_defaults, size_gib)
+    return volumes.insert_volume(tx, volume)
 
 
 def _accept_volume(tx: Tx, deps: Deps, caller: Caller, new: NewVolume) -> tuple[Volume, Operation]:
@@ -118,7 +124,8 @@ def _accept_volume(tx: Tx, deps: Deps, caller: Caller, new: NewVolume) -> tuple[
         raise InvalidInput("size", f"it is {size_gib} GiB, but the source has {source.size_gib}.", "EVS.1010")
     check_size(deps, size_gib)
     backend, no_place = place(tx, deps, volume_type)
-    volume = volume_record(
+    volume = add_volume(
+        tx,
         deps,
         caller,
         new,
@@ -129,10 +136,6 @@ def _accept_volume(tx: Tx, deps: Deps, caller: Caller, new: NewVolume) -> tuple[
         bootable=source.bootable,
         image_metadata=source.image_metadata,
     )
-    if new.group_id is not None:
-        check_joining(tx, caller, new.group_id, volume)
-    take_quota(tx, caller.project_id, volume_usage(size_gib, volume.volume_type), deps.quota_defaults, size_gib)
-    volumes.insert_volume(tx, volume)
     work: dict[str, Any] = {"size_gib": size_gib, "name": new.name or ""}
     if no_place is not None:
         work["refused"] = no_place
