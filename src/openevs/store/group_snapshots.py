@@ -15,6 +15,7 @@ _ROWS: Final = Rows(table, GroupSnapshot._make)
 insert_group_snapshot = _ROWS.insert
 find_group_snapshot = _ROWS.find
 move_group_snapshot = _ROWS.move
+update_group_snapshot = _ROWS.update
 delete_group_snapshot_row = _ROWS.delete
 count_group_snapshots = _ROWS.count
 
