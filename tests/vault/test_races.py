@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from openevs.domain.ids import BackupId
-from openevs.vault.errors import Transient
+from openevs.vault.errors import NoSpace, Transient
 from openevs.vault.folder import FolderStore
+from openevs.vault.port import BackupOrder
 from openevs.vault.repository import Repository
 from openevs.vault.sealing import Sealer
 from tests.vault.conftest import KIB, MIB, Piece, Volume, back_up, restored
@@ -150,6 +151,32 @@ def test_error_of_the_reader_goes_through(tmp_path: Path) -> None:
         with pytest.raises(Broke):
             await back_up(vault, volume, "a", None, [Piece(0, SIZE)])
         assert await vault.list_backups() == []
+        await vault.close()
+
+    asyncio.run(scene())
+
+
+class FullStore(FolderStore):
+    """Takes no chunks."""
+
+    def put(self, name: str, data: bytes) -> None:
+        if name.startswith("chunks/"):
+            raise NoSpace("it is full")
+        super().put(name, data)
+
+
+def test_why_the_store_refused_is_told_however_much_is_under_way(tmp_path: Path) -> None:
+    """Of more segments than are made at once, each with more chunks than are."""
+    size_bytes = 6 << 30
+
+    async def read(offset: int, length: int) -> bytes:
+        await asyncio.sleep(0)
+        return random.Random(offset).randbytes(16) * (length // 16)
+
+    async def scene() -> None:
+        vault = Repository(FullStore(tmp_path / "v", make=True), Sealer(None, 1))
+        with pytest.raises(NoSpace):
+            await vault.ensure_backup(BackupOrder(BackupId("a"), size_bytes), read, [Piece(0, size_bytes)])
         await vault.close()
 
     asyncio.run(scene())

@@ -65,14 +65,13 @@ class Making:
     async def _segments(
         self, changed: Iterable[tuple[int, list[Piece]]], parent: dict[int, SegmentRef], hold: Hold
     ) -> dict[int, SegmentRef]:
-        tasks = []
-        async with group() as segments, group() as chunks:
-            outer, inner = Crew(segments, _SEGMENTS_AT_ONCE), Crew(chunks, self._at_once)
+        made = []
+        async with group() as tasks:  # one: a chunk that fails also ends the segments that would begin more of them
+            outer, inner = Crew(tasks, _SEGMENTS_AT_ONCE), Crew(tasks, self._at_once)
             for number, pieces in changed:
                 base = parent.get(number)
-                tasks.append(await outer.start(lambda n=number, p=pieces, b=base: self._segment(n, p, b, hold, inner)))  # type: ignore[misc]
-            await asyncio.gather(*tasks)
-        return {ref.number: ref for ref in (task.result() for task in tasks)}
+                made.append(await outer.start(lambda n=number, p=pieces, b=base: self._segment(n, p, b, hold, inner)))  # type: ignore[misc]
+        return {ref.number: ref for ref in (task.result() for task in made)}
 
     async def _segment(
         self, number: int, pieces: Sequence[Piece], base: SegmentRef | None, hold: Hold, crew: Crew
