@@ -39,8 +39,8 @@ class Making:
         self._read = read
         self._meter = meter
 
-    async def run(self, extents: Iterable[tuple[int, int]], created_at: datetime) -> Root:
-        """Store everything but the index, then the index; return it."""
+    async def run(self, extents: Iterable[tuple[int, int]], created_at: datetime) -> None:
+        """Store everything but the index, then the index. Raises Missing (the parent)."""
         order = self._order
         await in_thread(self._pool, self._contents.note_begun, order.backup_id)
         parent: dict[int, SegmentRef] = {}
@@ -57,7 +57,6 @@ class Making:
                 self._meter.bytes_read, self._meter.bytes_stored, dict(order.labels), segments,
             )  # fmt: skip
             await in_thread(self._pool, self._contents.put_root, root)
-        return root
 
     def _is_there(self, backup_id: BackupId) -> bool:
         return self._contents.root(backup_id) is not None
@@ -86,7 +85,9 @@ class Making:
         kept, chunks = plan(runs, pieces, length)
         tasks = [await crew.start(lambda c=chunk: self._chunk(start, c, hold)) for chunk in chunks]  # type: ignore[misc]
         made = [run for task in tasks for run in await task]
-        return await in_thread(self._pool, self._store_segment, number, sorted(kept + made), hold)
+        ref, stored = await in_thread(self._pool, self._store_segment, number, sorted(kept + made), hold)
+        self._meter.add(stored=stored)
+        return ref
 
     async def _chunk(self, start: int, pieces: Sequence[Piece], hold: Hold) -> list[Run]:
         found = await asyncio.gather(*(self._read_pieces(start, near) for near in _near(pieces)))
@@ -118,14 +119,13 @@ class Making:
             inner += piece.length
         return runs, stored
 
-    def _store_segment(self, number: int, runs: Sequence[Run], hold: Hold) -> SegmentRef:
+    def _store_segment(self, number: int, runs: Sequence[Run], hold: Hold) -> tuple[SegmentRef, int]:
         if not runs:
-            return SegmentRef(number, b"", 0)
+            return SegmentRef(number, b"", 0), 0
         data, chunk_count = encode_segment(runs)
         name, stored = self._contents.put(data, hold)
         self._contents.claims.stored(hold, name, [run.chunk for run in runs])
-        self._meter.bytes_stored += stored
-        return SegmentRef(number, name, chunk_count)
+        return SegmentRef(number, name, chunk_count), stored
 
 
 def _near(pieces: Sequence[Piece]) -> Iterable[list[Piece]]:

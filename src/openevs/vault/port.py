@@ -114,7 +114,7 @@ class Vault(Protocol):
         A repeat returns the same facts, and reads nothing if it was finished. After an interruption it reads again,
         but does not store again what is there; `read` must give the bytes of the same frozen moment. What is there, but
         damaged, is stored again.
-        Raises Missing for an unknown parent."""
+        Raises Missing for an unknown parent, and if the backup is there with another size."""
 
     async def restore(self, backup_id: BackupId, write: Write, zero: Zero, report: Report = unreported) -> BackupFacts:
         """Write all that the backup holds, and make zero what it does not, up to its size. Bytes are checked before

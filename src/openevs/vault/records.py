@@ -4,7 +4,6 @@ It names the vault, the backup and the checksum of its index; it holds no key, a
 """
 
 import base64
-import binascii
 
 import msgspec
 
@@ -28,8 +27,8 @@ def encode(record: Record) -> str:
 
 
 def decode(text: str) -> Record:
-    """Raises Missing, since there is nothing that such a text can name."""
+    """Return what the text says. Raises Missing if it is no record: there is nothing that such a text can name."""
     try:
         return msgspec.json.decode(base64.b64decode(text, altchars=b"-_", validate=True), type=Record)
-    except (binascii.Error, ValueError, msgspec.DecodeError):
+    except (ValueError, msgspec.DecodeError):
         raise Missing("this is no record of a backup: give the text that its export gave, unchanged") from None

@@ -59,17 +59,10 @@ class Sealer:
         self._threads = threading.local()  # (de)compressors are expensive to make and not to be shared
         self._aes = None if key is None else AESGCM(_derived(key, b"openevs vault content"))
         self._name_key = None if key is None else _derived(key, b"openevs vault names")
-        self._mark = "" if key is None else _derived(key, b"openevs vault mark").hex()
-
-    @property
-    def encrypts(self) -> bool:
+        self.encrypts = key is not None
         """Whether there is a key."""
-        return self._aes is not None
-
-    @property
-    def mark(self) -> str:
+        self.mark = "" if key is None else _derived(key, b"openevs vault mark").hex()
         """What tells this key from others, and tells nothing else; empty if there is none."""
-        return self._mark
 
     def name(self, plain: bytes | bytearray) -> bytes:
         """Return the name of these bytes."""

@@ -55,7 +55,7 @@ async def group() -> AsyncIterator[asyncio.TaskGroup]:
 
 
 class Meter:
-    """Counts, and reports now and then."""
+    """Counts, and reports now and then; to be used by the loop's thread only."""
 
     def __init__(self, report: Report, bytes_total: int) -> None:
         self.bytes_read = 0
