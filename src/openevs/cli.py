@@ -210,6 +210,8 @@ def doctor(
         click.echo(f"Made rows for {made.volumes} volumes and {made.snapshots} snapshots{where}.")
         if made.backups:
             click.echo(f"Made rows for {made.backups} backups.")
+        if made.ended:
+            click.echo(f"Ended {made.ended} operations, as failed: what had become of them is not known.")
         if made.projects and settings.identity.kind == "embedded":
             folder = settings.data_folder
             click.echo(f"To use them, source {folder / 'openrc'} and set OS_PROJECT_NAME={made.projects[0]}.")

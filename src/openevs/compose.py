@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import contextlib
 import fcntl
 import os
 from collections.abc import Callable, Mapping
@@ -185,6 +186,7 @@ class Application:
         if self.keystone is None and not made.is_new:
             move_credentials(self.settings.data_folder, base_url)
         await self.sweeper.look()
+        await self.sweeper.mark()
         await self.runner.start()
         self._sweeping = asyncio.create_task(self.sweeper.run(self.metrics))
         self._open = True
@@ -208,11 +210,14 @@ class Application:
 
     async def stop(self) -> None:
         """Finish what can be finished at once, and let go; volumes that are being served go on being served."""
-        self._open = False
+        was_open, self._open = self._open, False
         if self._sweeping is not None:
             self._sweeping.cancel()
             await asyncio.wait({self._sweeping})
         await self.runner.stop()
+        if was_open:
+            with contextlib.suppress(Unavailable):  # it has been logged
+                await self.sweeper.mark()
         try:
             await self.engine.close()
         except EngineError as error:

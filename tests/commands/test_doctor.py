@@ -213,6 +213,121 @@ def test_a_lost_database_is_made_anew_and_every_byte_is_there(folder: Path) -> N
     assert asyncio.run(stored(folder, first, past, clone)) == [block("present"), block("past"), block("past")]
 
 
+def keep(folder: Path, name: str) -> Path:
+    """Put a copy of the database or of the pool aside, as a backup at night does."""
+    copy = folder / f"{name}.old"
+    if name == "pool":
+        shutil.copytree(folder / name, copy)
+    else:
+        with sqlite3.connect(folder / name) as db, sqlite3.connect(copy) as to:
+            db.backup(to)
+    return copy
+
+
+def put_back(copy: Path) -> None:
+    for path in copy.parent.glob(f"{copy.stem}*"):
+        if path != copy:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    copy.rename(copy.with_suffix(""))
+
+
+def begin_again(folder: Path, kind: str, statuses: dict[str, str]) -> None:
+    """Make a finished operation one that goes on, as it is in a copy that was made meanwhile."""
+    with sqlite3.connect(folder) as db:
+        (operation,) = db.execute("SELECT id FROM operation WHERE kind = ?", (kind,)).fetchone()
+        db.execute("UPDATE operation SET state = 'queued', finished_at = NULL, step = 0 WHERE id = ?", (operation,))
+        for key, status in statuses.items():
+            table = status.split()[0]
+            db.execute(f"UPDATE {table} SET status = ? WHERE id = ?", (status.split()[1], key))  # noqa: S608
+            db.execute("INSERT INTO operation_claim VALUES (?, ?, ?)", (table, key, operation))
+
+
+def test_a_database_of_yesterday_over_the_pool_of_today_destroys_nothing(folder: Path) -> None:
+    with served(folder) as service:
+        restored, attached, detached, deleted = (service.volume(each) for each in ("one", "two", "three", "four"))
+        service.write(restored, "backed up")
+        backup = service.backup(restored, "full")
+        service.call("POST", f"/backups/{backup}/restore", {"restore": {"volume_id": restored}})
+        service.until("volume", restored, "available")
+        attachment, _ = service.attach(detached)
+    yesterday = keep(folder, "openevs.db")
+    begin_again(yesterday, "restore_backup", {restored: "volume restoring-backup", backup: "backup restoring"})
+    with served(folder) as service:
+        service.write(restored, "today")
+        service.call("DELETE", f"/attachments/{attachment}")
+        service.until("volume", detached, "available")
+        _, uri = service.attach(attached)
+        asyncio.run(write(uri, "today"))
+        new = service.volume("five")
+        service.write(new, "new")
+        taken = service.snapshot("six", new)
+        service.call("POST", f"/volumes/{new}/action", {"os-extend": {"new_size": 2}})
+        service.until("volume", new, "available")
+        service.call("POST", f"/volumes/{restored}/action", {"os-extend": {"new_size": 3}})
+        service.until("volume", restored, "available")
+        service.call("DELETE", f"/volumes/{deleted}")
+        while any(each["id"] == deleted for each in service.call("GET", "/volumes")["volumes"]):
+            pass
+    put_back(yesterday)
+
+    status, said = openevs(folder, "serve", "--port", "0")
+    assert (status, "The database is older than the pool" in said, "doctor --rebuild" in said) == (1, True, True), said
+    status, said = openevs(folder, "doctor")
+    for what, about in (
+        ("old copy", "older than the pool"),
+        ("no row", new),
+        ("no row", taken),
+        ("no storage", deleted),
+    ):
+        assert [line for line in said.splitlines() if line.startswith(what) and about in line], said
+    status, said = openevs(folder, "doctor", "--rebuild")
+    assert said.splitlines()[:2] == [
+        "Made rows for 1 volumes and 1 snapshots in demo.",
+        "Ended 1 operations, as failed: what had become of them is not known.",
+    ]
+    findings = [line.split("  ")[0] for line in said.splitlines() if line.split()[-1:] == ["pool"]]
+    assert (status, findings) == (1, ["no storage"]), said
+
+    with served(folder) as service:
+        volumes = {each["id"]: each for each in service.call("GET", "/volumes/detail")["volumes"]}
+        assert {key: (each["status"], each["size"]) for key, each in volumes.items()} == {
+            restored: ("error_restoring", 3), attached: ("in-use", 1), detached: ("available", 1),
+            deleted: ("available", 1), new: ("available", 2),
+        }  # fmt: skip
+        assert asyncio.run(read(uri)) == block("today"), "its client was not cut off"
+        (shown,) = service.call("GET", f"/attachments?volume_id={attached}")["attachments"]
+        service.call("DELETE", f"/attachments/{shown['id']}")
+        service.until("volume", attached, "available")
+        asyncio.run(write(service.attach(detached)[1], "again"))
+        service.call("DELETE", f"/volumes/{deleted}")
+    assert asyncio.run(stored(folder, restored, attached, new)) == [block("today"), block("today"), block("new")]
+    assert openevs(folder, "doctor")[0] == 0
+
+
+def test_a_pool_of_yesterday_under_the_database_of_today_destroys_nothing(folder: Path) -> None:
+    with served(folder) as service:
+        deleted, kept = service.volume("deleted"), service.volume("kept")
+        service.write(deleted, "yesterday")
+    yesterday = keep(folder, "pool")
+    with served(folder) as service:
+        service.call("DELETE", f"/volumes/{deleted}")
+        new = service.volume("new")
+        while any(each["id"] == deleted for each in service.call("GET", "/volumes")["volumes"]):
+            pass
+    put_back(yesterday)
+
+    status, said = openevs(folder, "serve", "--port", "0")
+    assert (status, "is older than the database" in said, "doctor --rebuild" in said) == (1, True, True), said
+    status, said = openevs(folder, "doctor", "--rebuild")
+    assert (status, "Made rows for 1 volumes and 0 snapshots in demo." in said, new in said) == (1, True, True), said
+    with served(folder) as service:
+        volumes = {each["id"]: each["name"] for each in service.call("GET", "/volumes/detail")["volumes"]}
+        assert volumes == {deleted: "deleted", kept: "kept", new: "new"}
+        assert asyncio.run(read(service.attach(deleted)[1])) == block("yesterday")
+        service.call("DELETE", f"/volumes/{new}")
+    assert openevs(folder, "doctor")[0] == 0
+
+
 def newest(service: Service, volume_id: str) -> str:
     found = service.call("GET", f"/snapshots/detail?volume_id={volume_id}")["snapshots"]
     return str(max(found, key=lambda snapshot: snapshot["created_at"])["id"])

@@ -283,6 +283,17 @@ class Shrinks(WrongEngine):
         return await super().ensure_volume_size(volume_id, size_bytes)
 
 
+class ReachedGoesDown(WrongEngine):
+    async def ensure_reached(self, number: int) -> None:
+        self.storage.reached = number
+
+
+class ReachedIsForgottenOnRestart(WrongEngine):
+    async def open(self) -> None:
+        await super().open()
+        self.storage.reached = 0
+
+
 class DeletesVolumeWithItsSnapshots(WrongEngine):
     async def ensure_no_volume(self, volume_id: VolumeId) -> None:
         for key in [key for key, kept in self.storage.snapshots.items() if kept.facts.volume_id == volume_id]:
@@ -480,6 +491,8 @@ MISTAKES: list[tuple[Callable[[MemoryStorage], MemoryEngine], str]] = [
     (LabelsReplaceAll, "labels"),
     (LabelsGoToEverySnapshot, "labels"),
     (LabelsOfTheUnknownAreRefused, "labels"),
+    (ReachedGoesDown, "reached"),
+    (ReachedIsForgottenOnRestart, "reached"),
     (RaisesOSError, "unknown_ids"),
     (ChangesMissOne, "changed_blocks"),
     (ChangesAreTooShort, "changed_blocks"),

@@ -11,7 +11,7 @@ from openevs.domain.ids import GIB, VolumeId, new_uuid
 from openevs.engine.port import EngineFacts, Objects, VolumeFacts
 from openevs.operations.admission import WrongPool, admit_pool
 from openevs.store.database import Database
-from openevs.store.installation import kept_pool, last_number
+from openevs.store.installation import keep_reached, kept_pool, last_number
 from openevs.store.operations import NewOperation, insert_operation
 from openevs.store.schema import migrate
 from openevs.testing.application import running, settings_for
@@ -70,13 +70,33 @@ def test_a_used_database_may_be_told_its_pool_late(db: Database) -> None:
     db.close()
 
 
+@pytest.mark.parametrize("pool", [pool_with(41), replace(pool_with(0), reached=41)], ids=["rolled back", "told"])
+def test_a_database_older_than_the_pool_is_refused(db: Database, pool: Objects) -> None:
+    admit(db, FACTS, EMPTY)
+    operate(db)
+    with pytest.raises(WrongPool, match=r"older than the pool at /pool: it ends with operation 1, .* has seen 41\."):
+        admit(db, FACTS, pool)
+    assert db.read_now(last_number) == 1
+    db.close()
+
+
+def test_a_pool_older_than_the_database_is_refused(db: Database) -> None:
+    admit(db, FACTS, EMPTY)
+    for _ in range(3):
+        operate(db)
+    asyncio.run(db.write(keep_reached, 3))
+    admit(db, FACTS, replace(pool_with(0), reached=3))
+    with pytest.raises(WrongPool, match=r"older than the database: it has seen operation 2, and had been told of 3\."):
+        admit(db, FACTS, replace(pool_with(0), reached=2))
+    db.close()
+
+
 @pytest.mark.parametrize("used", [False, True])
 def test_numbers_that_the_pool_has_seen_are_not_used_again(db: Database, used: bool) -> None:
     """Or a roll-back with the number of one that was applied long ago would be taken for done."""
-    admit(db, FACTS, EMPTY)
     if used:
         operate(db)
-    admit(db, FACTS, pool_with(41))
+    admit(db, FACTS, replace(pool_with(41), reached=40) if used else replace(EMPTY, reached=41))
     assert db.read_now(last_number) == 41
     assert operate(db) == 42
     admit(db, FACTS, pool_with(41))

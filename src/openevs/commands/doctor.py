@@ -33,17 +33,16 @@ from openevs.domain.lifecycle import (
     TRANSITIONAL_VOLUME_STATUSES,
 )
 from openevs.engine.errors import EngineError
-from openevs.engine.port import Adopts, Checks, Engine, Exports, Objects, SnapshotFacts, VolumeFacts
+from openevs.engine.port import Adopts, Checks, Engine, EngineFacts, Exports, Objects, SnapshotFacts, VolumeFacts
 from openevs.identity.bootstrap import Bootstrap, bootstrap
 from openevs.identity.credentials import write_credentials
 from openevs.observe.log import configure_logging
-from openevs.operations.admission import WrongPool, admit_pool
+from openevs.operations.admission import WrongPool, older_copy, wrong_pool
 from openevs.operations.recovered_backups import FoundBackup
 from openevs.operations.recovery import Into, Pool, Recovered, recover
 from openevs.settings import Log, Settings
 from openevs.store.database import Database, Tx
 from openevs.store.dialect import sqlite_path
-from openevs.store.installation import kept_pool
 from openevs.store.quotas import wrong_usage
 from openevs.store.schema import SchemaError, migrate
 from openevs.store.sweeping import finished_about, stored_rows, transitional_without_operation
@@ -114,7 +113,7 @@ async def _run(settings: Settings, *, rebuild: bool, project: str | None, read_b
         objects = await engine.list_objects()
         damaged = await engine.check() if isinstance(engine, Checks) else []
         findings += [Finding("damage", "-", text) for text in damaged]
-        findings += await db.read(_compare, engine.describe().pool_id, objects)
+        findings += await db.read(_compare, engine.describe(), objects)
         unmanaged = [stray.name for stray in await engine.list_strays()] if isinstance(engine, Adopts) else []
         return Report(findings, recovered, len(objects.volumes), len(objects.snapshots), unmanaged)
     finally:
@@ -126,10 +125,8 @@ async def _rebuild(
     settings: Settings, db: Database, engine: Engine, project: str | None, backups: Sequence[FoundBackup]
 ) -> Recovered:
     facts, objects = engine.describe(), await engine.list_objects()
-    kept = await db.read(kept_pool)
-    if kept is not None and kept != facts.pool_id:
-        # Says so, and what to do.
-        await db.write(admit_pool, facts, objects)
+    if (wrong := await db.read(wrong_pool, facts)) is not None:
+        raise WrongPool(wrong)
     base_url = settings.server.public_url or f"http://{settings.server.host}:{settings.server.port}"
 
     def keep(made: Bootstrap) -> None:
@@ -138,14 +135,15 @@ async def _rebuild(
     made = await bootstrap(db, settings.identity, utc_now, keep)
     exports = await engine.list_exports() if isinstance(engine, Exports) else {}
     into = Into(project, made.demo_user, made.admin_user, VOLUME_TYPE, settings.api.availability_zone, utc_now())
-    return await db.write(recover, Pool(facts.pool_id, objects, exports, backups), into)
+    return await db.write(recover, Pool(facts, objects, exports, backups), into)
 
 
-def _compare(tx: Tx, pool_id: str, objects: Objects) -> list[Finding]:
+def _compare(tx: Tx, facts: EngineFacts, objects: Objects) -> list[Finding]:
     found = [*_of_storage(tx, objects), *_of_rows(tx, objects)]
-    kept = kept_pool(tx)
-    if kept is not None and pool_id and kept != pool_id:
-        found.append(Finding("wrong pool", pool_id, f"the database belongs to pool {kept}"))
+    if (wrong := wrong_pool(tx, facts)) is not None:
+        found.append(Finding("wrong pool", facts.pool_id, wrong))
+    if (older := older_copy(tx, facts, objects)) is not None:
+        found.append(Finding("old copy", "-", f"{older} or use --rebuild"))
     for (project_id, resource), (recorded, true) in wrong_usage(tx).items():
         text = f"{resource}: {recorded} is recorded, {true} is in use; the service corrects this by itself"
         found.append(Finding("usage", project_id, text))

@@ -77,6 +77,12 @@ class VolumeMoves:
     disconnect: Final = _move("detach", "in-use detaching error_detaching attaching reserved", "detaching")
     detached: Final = _move("finish detaching", "detaching in-use", "available")
     detach_failed: Final = _move("fail detaching", "detaching", "error_detaching")
+    found_served: Final = _move(
+        "find the clients of", "available reserved attaching in-use detaching error_detaching", "in-use"
+    )
+    found_unserved: Final = _move(
+        "find no clients of", "in-use attaching reserved detaching error_detaching", "available"
+    )
     extend: Final = _move("extend", "available", "extending", remember=True)
     extend_attached: Final = _move("extend", "available in-use", "extending", remember=True)
     extended: Final = _move("finish extending", "extending", PREVIOUS)

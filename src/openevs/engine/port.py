@@ -180,6 +180,8 @@ class Objects:
 
     volumes: Mapping[VolumeId, VolumeFacts]
     snapshots: Mapping[SnapshotId, SnapshotFacts]
+    reached: int = 0
+    """The highest number that `ensure_reached` was given."""
 
 
 class Engine(Protocol):
@@ -233,6 +235,10 @@ class Engine(Protocol):
     async def ensure_labels(self, object_id: VolumeId | SnapshotId, labels: Mapping[str, str]) -> None:
         """Let the volume or snapshot have these labels; others that it has stay. Exported or not. Unknown is success:
         what is gone needs none."""
+
+    async def ensure_reached(self, number: int) -> None:
+        """Keep with the bytes how far the work on them has come (`Objects.reached`), so that it can be seen when either
+        the database or the storage was put back from an old copy. Lower than what is kept is success."""
 
     async def inspect_volume(self, volume_id: VolumeId) -> VolumeFacts | None:
         """Return what is really there, or None."""

@@ -53,6 +53,7 @@ METHODS: Final = (
     "ensure_no_snapshot",
     "ensure_reverted",
     "ensure_labels",
+    "ensure_reached",
     "inspect_volume",
     "inspect_snapshot",
     "list_objects",
@@ -218,6 +219,9 @@ class _Wrapped:
     async def ensure_labels(self, object_id: VolumeId | SnapshotId, labels: Mapping[str, str]) -> None:
         call = Call("ensure_labels", (object_id, labels))
         await self._around(call, lambda: self._engine.ensure_labels(object_id, labels))
+
+    async def ensure_reached(self, number: int) -> None:
+        await self._around(Call("ensure_reached", (number,)), lambda: self._engine.ensure_reached(number))
 
     async def inspect_volume(self, volume_id: VolumeId) -> VolumeFacts | None:
         call = Call("inspect_volume", (volume_id,))

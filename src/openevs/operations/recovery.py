@@ -1,4 +1,5 @@
-"""Rows for what is in the pool, or in the vault, and in no row: what is left to do when the database is lost.
+"""Rows for what is in the pool, or in the vault, and in no row: what is left to do when the database is lost; and what
+was made since, when it was put back from an old copy, or the pool was (`reconciling.py`).
 
 The engine keeps project and name beside each volume and snapshot, with sizes and the moment of each snapshot. What only
 the database knew (descriptions, metadata, who made it, quotas' limits) is gone. Doing it again changes nothing.
@@ -12,15 +13,17 @@ from typing import NamedTuple
 
 from openevs.domain.ids import GIB, AttachmentId, ProjectId, UserId, VolumeId, new_hex, new_uuid, volume_type_id
 from openevs.domain.model import Attachment, Snapshot, Volume
-from openevs.engine.port import ExportFacts, Objects, SnapshotFacts, VolumeFacts
+from openevs.engine.port import EngineFacts, ExportFacts, Objects, SnapshotFacts, VolumeFacts
+from openevs.operations.admission import older_copy, reached
 from openevs.operations.connect_volume import connection_info
+from openevs.operations.reconciling import believe_exports, believe_sizes, end_open_work
 from openevs.operations.recovered_backups import FoundBackup, bases_of, insert_found, without_row
 from openevs.store.attachments import insert_attachment
 from openevs.store.database import Tx
 from openevs.store.identity.projects import Project, find_project, get_project, insert_project
 from openevs.store.identity.roles import Assignment, insert_assignment, list_roles
 from openevs.store.identity.users import find_user
-from openevs.store.installation import keep_pool, skip_numbers
+from openevs.store.installation import keep_pool, keep_reached, skip_numbers
 from openevs.store.quotas import recount
 from openevs.store.snapshots import insert_snapshot
 from openevs.store.sweeping import finished_about, stored_rows
@@ -35,7 +38,7 @@ UNKNOWN_PROJECT = "unknown"
 class Pool(NamedTuple):
     """What is in the pool."""
 
-    pool_id: str
+    facts: EngineFacts
     objects: Objects
     exports: Mapping[VolumeId, ExportFacts]
     backups: Sequence[FoundBackup] = ()
@@ -61,14 +64,25 @@ class Recovered(NamedTuple):
     volumes: int
     snapshots: int
     backups: int
+    ended: int
+    """Operations that were open in, or about, an old copy."""
     projects: tuple[str, ...]
     """Names of the projects that have what was recovered."""
 
 
 def recover(tx: Tx, pool: Pool, into: Into) -> Recovered:
-    """Make a row for everything in the pool that has none, and is not left over from a deletion."""
-    objects, rows = pool.objects, stored_rows(tx)
-    left = finished_about(tx, [*objects.volumes, *objects.snapshots])
+    """Make a row for everything in the pool that has none, and is not left over from a deletion. What else an old copy
+    has made untrue is put right before."""
+    objects, ended = pool.objects, 0
+    outdated = older_copy(tx, pool.facts, objects) is not None
+    if outdated:
+        ended = end_open_work(tx, into.now)
+    rows = stored_rows(tx)
+    # What an old pool has back was deleted by the work of the newer database; to be asked for again, if it is to go.
+    left = set() if outdated else finished_about(tx, [*objects.volumes, *objects.snapshots])
+    if outdated:
+        believe_sizes(tx, rows, objects, into.now)
+        believe_exports(tx, rows, pool.exports, _attachment, into.now)
     volumes = [facts for key, facts in objects.volumes.items() if key not in rows and key not in left]
     made = {facts.volume_id for facts in volumes} | rows.keys()
     backups = without_row(tx, pool.backups)
@@ -90,11 +104,12 @@ def recover(tx: Tx, pool: Pool, into: Into) -> Recovered:
         base = bases.get(backup.facts.backup_id)
         insert_found(tx, backup, projects[_label(backup.facts)].id, owner, base, into.availability_zone)
     recount(tx)
-    if pool.pool_id:
-        keep_pool(tx, pool.pool_id)
-    skip_numbers(tx, max((facts.applied_token for facts in objects.volumes.values()), default=0))
+    if pool.facts.pool_id:
+        keep_pool(tx, pool.facts.pool_id)
+    skip_numbers(tx, reached(objects))
+    keep_reached(tx, reached(objects))
     names = tuple(sorted({project.name for project in projects.values()}))
-    return Recovered(len(volumes), len(snapshots), len(backups), names)
+    return Recovered(len(volumes), len(snapshots), len(backups), ended, names)
 
 
 def _label(facts: Labelled) -> str:

@@ -296,7 +296,7 @@ class Runner:
 
     async def _end(self, operation: Operation, kind: Kind, facts: Facts, reason: str | None) -> None:
         now = self._clock()
-        finished = await self._db.write(_close, operation, kind, facts, reason, now)
+        finished = await self._db.write(close_operation, operation, kind, facts, reason, now)
         took = max((now - operation.created_at).total_seconds(), 0.0)  # the clock may have been set back
         self._observe(kind.name, finished.state, took, facts)
         log.info("operation_ended", outcome=finished.state, resource_id=operation.resource_id)
@@ -315,7 +315,9 @@ def _step_done(
     return noted
 
 
-def _close(tx: Tx, operation: Operation, kind: Kind, facts: Facts, reason: str | None, now: datetime) -> Operation:
+def close_operation(
+    tx: Tx, operation: Operation, kind: Kind, facts: Facts, reason: str | None, now: datetime
+) -> Operation:
     """End an operation and change the rows it is about, in one transaction; with a reason, it has failed.
     Raises LostLease before any change."""
     outcome = "succeeded" if reason is None else "failed"

@@ -32,6 +32,7 @@ from openevs.store.database import Database, Tx
 from openevs.store.events import forget_events
 from openevs.store.idempotency import forget_tokens
 from openevs.store.identity.tokens import delete_expired_tokens
+from openevs.store.installation import keep_reached, last_number
 from openevs.store.messages import forget_messages
 from openevs.store.operations import forget_finished, oldest_open
 from openevs.store.quotas import recount
@@ -83,6 +84,7 @@ class Sweeper:
         self._db, self._engine, self._clock, self._settings = db, engine, clock, settings
         self.storage: Storage | None = None
         """The pool as it was at the last look: requests, which never touch the engine, see this."""
+        self._marked = 0
 
     async def sweep(self) -> Swept:
         """Do all of it once. Raises EngineError when storage cannot be listed."""
@@ -111,6 +113,19 @@ class Sweeper:
             up=True,
         )
 
+    async def mark(self) -> None:
+        """Let the pool and the database each know how far the other has come (`admission.py`)."""
+        number = await self._db.read(last_number)
+        if number == self._marked:
+            return
+        try:
+            await self._engine.ensure_reached(number)
+        except EngineError as error:
+            log.warning("pool_not_marked", reason=error.reason)
+            return
+        await self._db.write(keep_reached, number)
+        self._marked = number
+
     async def run(self, observer: Observer) -> None:
         """Sweep shortly after the start and then at intervals, until cancelled."""
         every = self._settings.operations.sweep_seconds
@@ -121,6 +136,7 @@ class Sweeper:
             try:
                 observer.oldest_operation(await self.oldest_seconds())
                 await self.look()
+                await self.mark()
                 if loop.time() < due:
                     continue
                 due = loop.time() + every

@@ -9,17 +9,36 @@ from openevs.store.prepared import insert_row
 from openevs.store.tables import operation, setting, snapshot, volume
 
 _POOL: Final = "pool_id"
+_REACHED: Final = "pool_reached"
 
 
 def kept_pool(tx: Tx) -> str | None:
     """Return the id of the pool that this database belongs to; None if it has never been used with one."""
-    return tx.execute(sa.select(setting.c.value).where(setting.c.name == _POOL)).scalar()
+    return _kept(tx, _POOL)
 
 
 def keep_pool(tx: Tx, pool_id: str) -> None:
     """Remember the pool that this database belongs to."""
-    tx.execute(sa.delete(setting).where(setting.c.name == _POOL))
-    insert_row(tx, setting, {"name": _POOL, "value": pool_id})
+    _keep(tx, _POOL, pool_id)
+
+
+def kept_reached(tx: Tx) -> int:
+    """Return the number of an operation that the pool has been told is reached, if not of a later one."""
+    return int(_kept(tx, _REACHED) or 0)
+
+
+def keep_reached(tx: Tx, number: int) -> None:
+    """Remember what the pool has been told is reached."""
+    _keep(tx, _REACHED, str(number))
+
+
+def _kept(tx: Tx, name: str) -> str | None:
+    return tx.execute(sa.select(setting.c.value).where(setting.c.name == name)).scalar()
+
+
+def _keep(tx: Tx, name: str, value: str) -> None:
+    tx.execute(sa.delete(setting).where(setting.c.name == name))
+    insert_row(tx, setting, {"name": name, "value": value})
 
 
 def is_new(tx: Tx) -> bool:

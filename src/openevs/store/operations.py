@@ -125,6 +125,12 @@ def renew_leases(tx: Tx, lease: Lease, operation_ids: Sequence[str]) -> None:
     tx.execute(sa.update(table).where(mine).values(lease_until=lease.until))
 
 
+def take_open(tx: Tx) -> list[Operation]:
+    """Take every open operation away from whoever works on it, to be ended at once; return them, oldest first."""
+    mine = sa.update(table).where(table.c.state.in_(OPEN)).values(state="running", fence=table.c.fence + 1)
+    return sorted((Operation._make(row) for row in tx.execute(mine.returning(*table.c))), key=lambda each: each.seq)
+
+
 def release_leases(tx: Tx, owner: str, now: datetime) -> int:
     """Give back every lease of `owner`, which has just started and so works on nothing; return how many."""
     mine = sa.and_(table.c.lease_owner == owner, table.c.state == "running")

@@ -168,6 +168,9 @@ class ExportingMemoryEngine:
     async def ensure_labels(self, object_id: VolumeId | SnapshotId, labels: Mapping[str, str]) -> None:
         await self._memory.ensure_labels(object_id, labels)
 
+    async def ensure_reached(self, number: int) -> None:
+        await self._memory.ensure_reached(number)
+
     async def inspect_volume(self, volume_id: VolumeId) -> VolumeFacts | None:
         return await self._memory.inspect_volume(volume_id)
 

@@ -74,6 +74,7 @@ class LayersEngine:
         self._run_folder = run_folder.absolute()
         self._version = "unknown"
         self._calls: set[asyncio.Task[Any]] = set()
+        self._reaching = asyncio.Lock()
         self._open: Opened | None = None
 
     # Opening and closing
@@ -126,6 +127,11 @@ class LayersEngine:
     async def ensure_no_volume(self, volume_id: VolumeId) -> None:
         await self._opened().volumes.ensure_none(volume_id)
 
+    @_whole
+    async def ensure_reached(self, number: int) -> None:
+        async with self._reaching:
+            await asyncio.to_thread(self._core().pool.reach, number)
+
     # Snapshots
 
     @_whole
@@ -164,6 +170,7 @@ class LayersEngine:
                 for snapshot_id, snapshot in each.snapshots.items()
                 if not snapshot.cut_pending
             },
+            self._core().pool.reached,
         )
 
     @_whole

@@ -1,6 +1,6 @@
 """The pool's folder: one lock, manifests, layers. Blocking; the engine calls it in threads.
 
-pool.json                  format and id of the pool
+pool.json                  format and id of the pool, and how far the work on it had come
 lock                       held (flock) by the one process that uses the pool
 volumes/<volume>.json      manifests
 released/<volume>.json     manifests of volumes that are nobody's
@@ -39,6 +39,7 @@ _LAYER_FILE: Final = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\
 class _PoolFile(msgspec.Struct, frozen=True):
     pool_id: str
     format: int = 1
+    reached: int = 0
 
 
 def new_layer_id() -> LayerId:
@@ -61,6 +62,7 @@ class Pool:
     def __init__(self, folder: Path, cluster_bits: int) -> None:
         self.folder = folder
         self.pool_id = ""
+        self.reached = 0
         self.layers = folder / "layers"
         self.volumes = folder / "volumes"
         self.released = folder / "released"
@@ -230,6 +232,12 @@ class Pool:
             path.unlink(missing_ok=True)
         return {LayerId(path.stem): LayerId(path.read_text()) for path in self.layers.glob("*.merged")}
 
+    def reach(self, number: int) -> None:
+        """Keep a number, unless a higher one is kept."""
+        if number > self.reached:
+            self._write_facts(_PoolFile(self.pool_id, reached=number))
+            self.reached = number
+
     def allocated_bytes(self, layer: LayerId) -> int:
         """Return how much room the layer takes."""
         return self.layer_path(layer).stat().st_blocks * 512
@@ -246,6 +254,9 @@ class Pool:
         except OSError:
             return False
         return True
+
+    def _write_facts(self, facts: _PoolFile) -> None:
+        durable.replace_file(self.folder / "pool.json", msgspec.json.encode(facts) + b"\n")
 
     def _record_path(self, group: str) -> Path:
         return self.groups / f"{group}.json"
@@ -271,7 +282,7 @@ class Pool:
                 )
             for folder in (self.layers, self.volumes):
                 durable.make_folder(folder)
-            durable.replace_file(path, msgspec.json.encode(_PoolFile(uuid.uuid4().hex)) + b"\n")
+            self._write_facts(_PoolFile(uuid.uuid4().hex))
             _log.info("pool_created", folder=str(self.folder))
         try:
             pool = msgspec.json.decode(path.read_bytes(), type=_PoolFile)
@@ -283,7 +294,7 @@ class Pool:
             raise Broken(f"the pool at {self.folder} lacks its folder 'layers' or 'volumes': restore it")
         for folder in (self.released, self.incoming, self.groups):
             durable.make_folder(folder)
-        self.pool_id = pool.pool_id
+        self.pool_id, self.reached = pool.pool_id, pool.reached
 
 
 def _read_folder(folder: Path) -> dict[VolumeId, Manifest]:

@@ -131,6 +131,10 @@ class MemoryEngine(Contents, Grouping, Adopting):
             frozen = replace(snapshot.facts, labels={**snapshot.facts.labels, **labels})
             pool.snapshots[SnapshotId(object_id)] = replace(snapshot, facts=frozen)
 
+    async def ensure_reached(self, number: int) -> None:
+        pool = self._pool()
+        pool.reached = max(pool.reached, number)
+
     async def inspect_volume(self, volume_id: VolumeId) -> VolumeFacts | None:
         volume = self._pool().volumes.get(volume_id)
         return None if volume is None else volume.facts
@@ -144,6 +148,7 @@ class MemoryEngine(Contents, Grouping, Adopting):
         return Objects(
             volumes={volume_id: volume.facts for volume_id, volume in pool.volumes.items()},
             snapshots={snapshot_id: snapshot.facts for snapshot_id, snapshot in pool.snapshots.items()},
+            reached=pool.reached,
         )
 
     async def settle(self) -> None:

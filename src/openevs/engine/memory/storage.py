@@ -40,6 +40,7 @@ class MemoryStorage:
     snapshots: dict[SnapshotId, KeptSnapshot] = field(default_factory=dict)
     released: dict[str, KeptVolume] = field(default_factory=dict)
     """Volumes that are nobody's, by name."""
+    reached: int = 0
     released_snapshots: dict[str, KeptSnapshot] = field(default_factory=dict)
 
 

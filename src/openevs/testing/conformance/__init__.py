@@ -90,6 +90,7 @@ CHECKS: Final = (
     Check("list_equals_what_was_made", basics.check_list_equals_what_was_made, frozenset()),
     Check("capacity", basics.check_capacity, frozenset()),
     Check("labels", basics.check_labels, frozenset()),
+    Check("reached", basics.check_reached, frozenset()),
     Check("busy_names_the_snapshots", basics.check_busy_names_the_snapshots, _BYTES),
     Check("at_once", basics.check_at_once, _BYTES),
     Check("frozen_while_written", snapshots.check_frozen_while_written, _BYTES),

@@ -208,6 +208,16 @@ async def check_labels(bench: EngineBench) -> None:
         await twin.compare_bytes(object_id, "after labelling")
 
 
+async def check_reached(bench: EngineBench) -> None:
+    """What the work has reached is kept, for good, and never goes down."""
+    number = (await bench.engine.list_objects()).reached + 2
+    for lower in (0, 1):
+        await bench.engine.ensure_reached(number - lower)
+    for when in ("kept", "kept and reopened"):
+        expect_equal((await bench.engine.list_objects()).reached, number, f"the number, {when}")
+        await bench.reopen()
+
+
 async def check_capacity(bench: EngineBench) -> None:
     """Provisioned bytes are the sum of the volumes' sizes; free is at most total."""
     before = await bench.engine.capacity()
