@@ -14,6 +14,7 @@ from openevs.engine.layers.daemon import Daemon
 from openevs.engine.layers.graph import LayerId
 from openevs.engine.layers.merge import Merger
 from openevs.engine.layers.pool import Pool
+from openevs.engine.layers.serving import Serving
 from openevs.engine.nbd import NbdClient
 from tests.engine.layers.bench import BLOCK, Bench, on_bench
 
@@ -99,6 +100,42 @@ def test_a_call_breaks_a_merge_off_and_goes_on(served: bool) -> None:
         await client.close()
         await bench.engine.ensure_no_export(volume_id)
         assert await bench.engine.read(second, 0, 96 * MIB) == b"b" * 96 * MIB
+
+    on_bench(test)
+
+
+@pytest.mark.parametrize("whose", ["another volume's", "its own volume's"])
+def test_a_deletion_gives_its_space_back_while_a_copy_goes_on(whose: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Copies of large volumes take minutes."""
+
+    async def test(bench: Bench) -> None:
+        copying, going_on = asyncio.Event(), asyncio.Event()
+        wait = Serving.wait_job
+
+        async def long_wait(self: Serving, daemon: Daemon, job_id: str, *wanted: str) -> dict[str, Any]:
+            copying.set()
+            await going_on.wait()
+            return await wait(self, daemon, job_id, *wanted)
+
+        monkeypatch.setattr(Serving, "wait_job", long_wait)
+        merged, other = await bench.volume(), await bench.volume()
+        await bench.put(merged, 0, "a")
+        snapshot = await bench.snapshot(merged)
+        await bench.put(merged, 1, "b")
+        await bench.put(other, 0, "c")
+        await bench.engine.ensure_no_snapshot(snapshot)
+        await copying.wait()
+        heads = {volume: bench.core.pool.layer_path(bench.state(volume).manifest.head) for volume in (merged, other)}
+        deleted, kept = (other, merged) if whose == "another volume's" else (merged, other)
+        await bench.engine.ensure_no_volume(deleted)
+        async with asyncio.timeout(20):
+            while heads[deleted].exists():  # noqa: ASYNC110 - a test
+                await asyncio.sleep(0.01)
+        assert not going_on.is_set()
+        going_on.set()
+        await bench.engine.settle()
+        assert await bench.text(kept, 2) == {merged: "ab", other: "c."}[kept]
+        assert len(bench.layers()) == 1
 
     on_bench(test)
 

@@ -10,7 +10,8 @@ A merge of `upper` down into `lower` (on which only `upper` hangs, and at which 
 
 A live head is never copied down while it is written: the switch from it to the layer below cannot be made at one
 instant with the manifest. It is frozen by an empty head first, and merged as any other layer.
-Layers open in several daemons are not written. Callers never wait for a copy: `release` breaks it off.
+Layers open in several daemons are not written. Callers never wait for a copy: `release` breaks it off. Nor does
+removing wait for one, which takes minutes in a large volume; and a copy that nobody needs any more is broken off.
 """
 
 import asyncio
@@ -49,6 +50,8 @@ class Merger:
         """When a merge that could not be done may be tried again."""
         self._copy: asyncio.Task[object] | None = None
         self._copying: Merge | None = None
+        self._removing: asyncio.Task[None] | None = None
+        """Orphans being removed while a copy goes on."""
         self._ended = asyncio.Event()
         self._idle = asyncio.Event()
         self._stopping = False
@@ -65,6 +68,8 @@ class Merger:
             self.core.bell.set()
             await self._break_off()
             await asyncio.wait({self._loop}, timeout=0.02)
+        if self._removing is not None:
+            await asyncio.wait({self._removing})
 
     async def release(self, volume: Volume) -> None:
         """Return when no merge touches the layers of this volume, and we have not its head open ourselves (wants its
@@ -98,6 +103,8 @@ class Merger:
             return
         async with self.core.graph.alone():
             found = graph.orphans(self.core.parents, self.core.pinned()) - set(self.core.reserved)
+            if self._copying is not None:  # its daemon has all of them open
+                found.difference_update(self.core.chain(self._copying.upper))
             for layer in found:
                 del self.core.parents[layer]
         for layer in sorted(found):
@@ -122,6 +129,9 @@ class Merger:
 
     async def _pass(self) -> bool:
         """Do one thing; say whether there may be more."""
+        if self._removing is not None:
+            removing, self._removing = self._removing, None
+            await removing
         await self.remove_orphans()
         await self._move_noted()
         if not self.core.settings.merge or self.core.keep_orphans:
@@ -331,8 +341,25 @@ class Merger:
 
     def _begin(self, merge: Merge, copy: Coroutine[Any, Any, object]) -> asyncio.Task[object]:
         self._copying, self._copy = merge, asyncio.create_task(copy)
+        self._copy.add_done_callback(lambda _: self.core.bell.set())
+        self._removing = asyncio.create_task(self._remove_meanwhile(merge, self._copy))
         self._ended.clear()
         return self._copy
+
+    async def _remove_meanwhile(self, merge: Merge, copy: asyncio.Task[object]) -> None:
+        """Until the copy ends, remove what nothing reaches; break it off if that is true of what is copied.
+
+        Whoever breaks the copy off does not wait for this."""
+        while True:
+            await self.core.bell.wait()
+            if copy.done():
+                return
+            self.core.bell.clear()  # the pass after this merge looks at everything again
+            if self._still_due(merge):
+                await self.remove_orphans()
+            elif not copy.cancelling():
+                _log.info("merge_broken_off", upper=merge.upper, lower=merge.lower)
+                copy.cancel()
 
     async def _copied(self, copy: asyncio.Task[object]) -> bool:
         """Wait for the copy; say whether it is whole (not: broken off). Raises what the copy raised."""
