@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -15,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from openevs.domain.ids import VolumeId
-from openevs.engine.layers import slices
+from openevs.engine.layers import LayersSettings, slices
+from openevs.engine.layers.daemon import Daemon, RunFiles, _born
 from tests.engine.layers.bench import Bench, on_bench
 
 SLOW_START = """#!{python}
@@ -126,3 +128,14 @@ def test_what_serves_a_volume_asks_for_short_slices() -> None:
             assert os.getpriority(os.PRIO_PROCESS, pid) == os.getpriority(os.PRIO_PROCESS, 0)
 
     on_bench(test)
+
+
+def test_a_daemon_that_is_waited_for_is_no_error_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It has made its socket, and does not listen yet."""
+    files = RunFiles(tmp_path, "0" * 20)
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(files.qmp))
+        daemon = Daemon(files, LayersSettings(), os.getpid())
+        daemon._born = _born(os.getpid())
+        assert asyncio.run(daemon._try_connect()) is False
+    assert caplog.records == []

@@ -6,6 +6,7 @@ is found again by its command line, which holds the path of its QMP socket. Deat
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -91,7 +92,13 @@ class RunFiles:
 
 
 class _Qmp(QMPClient):
-    """One that does not lay out every message for a log that nobody reads: that takes longer than to send it."""
+    """One that does not lay out every message for a log that nobody reads: that takes longer than to send it.
+
+    Nor does it log as an error what it raises: a daemon that is not up yet, or a start that was broken off, is none."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.logger.setLevel(logging.CRITICAL)
 
     def _cb_outbound(self, msg: Message) -> Message:
         return msg
