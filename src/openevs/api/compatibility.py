@@ -33,9 +33,9 @@ CHOICES: Final = (
     (
         "names that begin with `autobk_snapshot_`",
         (
-            "accepted at create and rename with a `Warning` header and a log line; rolling back to one is 400, "
-            "until it is renamed; what a backup really owns can be neither rolled back to nor deleted, under any name; "
-            "deleting one that only has the name is allowed"
+            "accepted at create and rename with a `Warning` header and a log line; `rollback` to one is 400, "
+            "until it is renamed (`revert`, which is Cinder's, knows no such names); what a backup really owns can be "
+            "neither rolled back to nor deleted, under any name; deleting one that only has the name is allowed"
         ),
     ),
     ("statuses of v5's policies and groups", "200 with an object, 202 with a job, 204 empty, where they are served"),
