@@ -86,7 +86,12 @@ class Bench:
         return "".join(chr(byte) if byte else "." for byte in data[::BLOCK])
 
     async def lose(self) -> None:
-        """Take from the engine what the death of its process would take, in no more orderly a way, and open another."""
+        """Take from the engine what the death of its process would take, and open another."""
+        await self.die()
+        await self.reopen()
+
+    async def die(self) -> None:
+        """Take from the engine what the death of its process would take, in no more orderly a way."""
         opened = self.engine._open
         assert opened is not None
         tasks = [opened.merger._loop, opened.merger._copy]
@@ -106,6 +111,9 @@ class Bench:
                 await volume.daemon.disconnect()
         await opened.readers.close()
         opened.core.pool.close()
+
+    async def reopen(self) -> None:
+        """Open another engine in the place of one that has died."""
         self.engine = LayersEngine(self.pool, self.run, self.settings)
         await self.engine.open()
 

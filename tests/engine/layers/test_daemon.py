@@ -75,11 +75,12 @@ def test_two_daemons_of_one_volume_become_one(killed: str) -> None:
             await client.write(0, b"x" * 512, fua=True)
         first = bench.pid(volume_id)
         other = await asyncio.to_thread(start_another, bench, volume_id)
+        await bench.die()
         if killed != "none":
             doomed = other if killed == "the other" else first
             os.kill(doomed, signal.SIGKILL)
             await asyncio.to_thread(os.waitpid, doomed, 0)
-        await bench.lose()
+        await bench.reopen()
         async with await bench.connect(volume_id) as client:
             assert await client.read(0, 512) == b"x" * 512
         (left,) = {pid for pid in (first, other, bench.pid(volume_id)) if runs(pid)}
