@@ -57,7 +57,7 @@ class FloorVolume:
         self._daemon = subprocess.Popen(
             [
                 "qemu-storage-daemon",
-                "--chardev", f"socket,path={folder}/qmp,server=on,wait=off,id=c", "--monitor", "chardev=c",
+                "--chardev", f"socket,path={folder}/qmp,server=on,wait=on,id=c", "--monitor", "chardev=c",
                 "--blockdev", json.dumps(_node("node-0", self._layer(0))),
                 "--nbd-server", json.dumps({"addr": {"type": "unix", "path": f"{folder}/nbd"}}),
                 "--export", json.dumps(export),

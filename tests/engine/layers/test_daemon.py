@@ -11,14 +11,17 @@ import struct
 import subprocess
 import sys
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from openevs.domain.ids import VolumeId
+from openevs.engine.errors import Transient
 from openevs.engine.layers import LayersSettings, slices
 from openevs.engine.layers.daemon import Daemon, RunFiles, _born
-from tests.engine.layers.bench import Bench, on_bench
+from tests.engine.layers.bench import Bench, on_bench, until
 
 SLOW_START = """#!{python}
 import json, os, sys
@@ -46,6 +49,46 @@ def test_a_daemon_that_has_ended_leaves_no_zombie() -> None:
                 os.kill(pid, 0)
 
     on_bench(test)
+
+
+@asynccontextmanager
+async def unreached(folder: Path) -> AsyncIterator[Daemon]:
+    """Start a daemon, and let it wait for whoever reaches it first."""
+    daemon = Daemon(RunFiles(folder, "d"), LayersSettings())
+
+    async def waits() -> bool:
+        return "waiting for connection" in daemon.files.log.read_text()
+
+    daemon.pid = daemon._spawn([], folder)
+    try:
+        await until(waits)
+        yield daemon
+    finally:
+        await daemon.kill()
+
+
+def test_a_daemon_does_nothing_until_it_is_reached(tmp_path: Path) -> None:
+    """Its socket goes from one of its threads to another, and that is no moment for anybody to come."""
+
+    async def test() -> None:
+        async with unreached(tmp_path) as daemon:
+            assert not daemon.files.trigger.exists()
+            await daemon.connect()
+            assert daemon.files.trigger.exists()
+
+    asyncio.run(test())
+
+
+def test_that_it_waited_is_not_why_a_daemon_has_ended(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with unreached(tmp_path) as daemon:
+            assert daemon.pid is not None
+            os.kill(daemon.pid, signal.SIGKILL)
+            assert await daemon.wait_gone()
+            with pytest.raises(Transient, match="ended at its start"):
+                await daemon._try_connect()
+
+    asyncio.run(test())
 
 
 def test_a_daemon_that_still_has_another_command_line_is_alive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,14 +133,14 @@ def test_two_daemons_of_one_volume_become_one(killed: str) -> None:
 
 
 def start_another(bench: Bench, volume_id: VolumeId) -> int:
-    """Start a daemon with the words of the one that serves a volume: it takes the place of its sockets."""
+    """Start a daemon with the words of the one that serves a volume: it takes the place of its socket, and waits."""
     daemon = bench.state(volume_id).daemon
     assert daemon is not None
     words = Path(f"/proc/{daemon.pid}/cmdline").read_bytes().split(b"\0")[:-1]
     daemon.files.remove()
     process = subprocess.Popen(words, stdin=subprocess.DEVNULL, cwd=bench.pool / "layers")
     until = time.monotonic() + 10
-    while not daemon.files.nbd.exists():
+    while not daemon.files.qmp.exists():
         assert time.monotonic() < until
         time.sleep(0.01)
     process.returncode = 0  # whoever ends it waits for it, by its id

@@ -273,9 +273,11 @@ class Daemon:
             path.unlink(missing_ok=True)
         if files.log.exists() and files.log.stat().st_size > _LOG_BYTES_MAX:
             files.log.unlink()
+        # It waits for us at its monitor. One that does not hands that socket from one of its threads to another as it
+        # starts, and if both see us just then, the second stands there for ever, waiting for the next to come.
         command = [
             "/bin/sh", "-c", _LAUNCH, str(folder), str(self._settings.open_files), _PROGRAM,
-            "--chardev", f"socket,path={_escaped(files.qmp)},server=on,wait=off,id=qmp0", "--monitor", "chardev=qmp0",
+            "--chardev", f"socket,path={_escaped(files.qmp)},server=on,wait=on,id=qmp0", "--monitor", "chardev=qmp0",
             "--chardev", f"socket,server=on,wait=off,id=qmp1,path={_escaped(files.trigger)}",
             "--monitor", "chardev=qmp1", "--pidfile", str(files.pid), *arguments,
         ]  # fmt: skip
@@ -317,6 +319,8 @@ def _listener(socket_path: Path) -> int | None:
         except OSError:
             return None
         pid: int = _PEER.unpack(one.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))[0]
+        with contextlib.suppress(OSError):
+            one.recv(1)  # it greets once it is ready for whoever comes next
         return pid
 
 
@@ -371,8 +375,9 @@ def _escaped(path: Path) -> str:
 
 
 def _last_line(path: Path) -> str:
+    """Return what the daemon has complained of; that it waits for us is no complaint."""
     try:
         lines = path.read_text(errors="replace").strip().splitlines()
     except FileNotFoundError:
         return ""
-    return lines[-1] if lines else ""
+    return lines[-1] if lines and ": info: " not in lines[-1] else ""
