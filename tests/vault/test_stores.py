@@ -125,6 +125,18 @@ def test_full_disk(tmp_path: Path) -> None:
     store.close()
 
 
+def test_a_folder_that_could_not_be_opened_can_be_opened_later(tmp_path: Path) -> None:
+    """On a full disk the first try finds no room for the folder `tmp`."""
+    store = FolderStore(tmp_path)
+    (tmp_path / "tmp").touch()
+    with pytest.raises(Broken):
+        store.open()
+    (tmp_path / "tmp").unlink()
+    store.open()
+    store.put("chunks/ab/abc", b"x")
+    store.close()
+
+
 def synced(monkeypatch: pytest.MonkeyPatch) -> set[Path]:
     """Give the set of folders that are fsynced from now on."""
     found: set[Path] = set()

@@ -62,17 +62,14 @@ class FolderStore:
                 )
             lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(lock)
-                raise Broken(f"another process keeps backups in {self._folder}: stop it first") from None
+                _lock(lock, self._folder)
+                (self._folder / "tmp").mkdir(mode=0o700, exist_ok=True)
+                for left in (self._folder / "tmp").iterdir():
+                    left.unlink(missing_ok=True)
             except BaseException:
                 os.close(lock)
                 raise
             self._lock = lock
-            (self._folder / "tmp").mkdir(mode=0o700, exist_ok=True)
-            for left in (self._folder / "tmp").iterdir():
-                left.unlink(missing_ok=True)
 
     def close(self) -> None:
         with self._guard:
@@ -161,6 +158,13 @@ class FolderStore:
                 self._changed.add(each)
                 if each == self._folder:
                     return
+
+
+def _lock(file: int, folder: Path) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise Broken(f"another process keeps backups in {folder}: stop it first") from None
 
 
 def _raise_unless_absent(error: OSError) -> None:
