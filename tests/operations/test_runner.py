@@ -11,15 +11,24 @@ import pytest
 
 from openevs.compose import utc_now
 from openevs.domain.backup import BACKUP_STATUSES
+from openevs.domain.errors import Unavailable
 from openevs.domain.ids import VolumeId
 from openevs.domain.lifecycle import SNAPSHOT_STATUSES, VOLUME_STATUSES, reset
 from openevs.engine.errors import Broken, OutcomeUnknown, Transient
 from openevs.operations.catalog import KINDS
 from openevs.operations.kind import Facts, Kind
-from openevs.operations.runner import LONGEST_PAUSE_SECONDS, Runner
+from openevs.operations.runner import LONGEST_PAUSE_SECONDS, Runner, close_operation
 from openevs.service import snapshots, volumes
 from openevs.store.backups import move_backup
-from openevs.store.operations import Lease, LostLease, claim_due, find_operation, record_step, retry_operation
+from openevs.store.operations import (
+    Lease,
+    LostLease,
+    claim_due,
+    find_operation,
+    record_step,
+    reschedule,
+    retry_operation,
+)
 from openevs.store.snapshots import move_snapshot
 from openevs.store.volumes import move_volume
 from openevs.testing.faulty import Hang
@@ -365,6 +374,31 @@ def test_an_engine_call_that_hangs_is_given_up_and_made_again(tmp_path: Path) ->
         await stage.settled()
         await snapshot_made(stage)
         assert len(stage.faults.called("ensure_snapshot")) == 2
+
+    on_stage(tmp_path, act)
+
+
+def test_work_that_waits_for_the_database_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def act(stage: Stage) -> None:
+        await one_volume(stage)
+        hang = stage.faults.hang("ensure_snapshot")
+        await new_snapshot(stage)
+        await hang.reached.wait()
+        write = stage.app.db.write
+        said: list[str] = []
+
+        async def full_once(fn: Any, *args: Any) -> Any:
+            if fn is close_operation and not said:
+                raise Unavailable("No space is left for the database.")
+            if fn is reschedule:
+                said.append(args[-1])
+            return await write(fn, *args)
+
+        monkeypatch.setattr(stage.app.db, "write", full_once)
+        hang.release()
+        await stage.settled()
+        assert said == ["No space is left for the database."]
+        await snapshot_made(stage)
 
     on_stage(tmp_path, act)
 

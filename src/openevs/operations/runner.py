@@ -231,9 +231,11 @@ class Runner:
                 await self._run_steps(operation, self._kinds[operation.kind])
             except LostLease:
                 log.warning("operation_lease_lost")
+            except Unavailable as error:  # it has been logged
+                await self._again(operation, str(error))
             except Exception as error:
-                # The database, or a mistake of ours between two steps. Storage has refused nothing, so nothing is
-                # given up, however often: the age of the oldest open operation tells a person.
+                # A mistake of ours between two steps. Storage has refused nothing, so nothing is given up, however
+                # often: the age of the oldest open operation tells a person.
                 log.exception("operation_crashed")
                 await self._again(operation, f"internal error ({type(error).__name__})")
 
@@ -288,8 +290,10 @@ class Runner:
             await self._db.write(reschedule, operation, due, reason)
         except LostLease:
             log.warning("operation_lease_lost")
-        except Exception:
+        except Unavailable as error:
             # Its lease is not renewed any more; when that has run out, the scan takes it again.
+            log.warning("operation_not_rescheduled", reason=str(error))
+        except Exception:
             log.exception("operation_not_rescheduled")
         else:
             asyncio.get_running_loop().call_later(pause, self._wake.set)
