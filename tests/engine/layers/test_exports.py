@@ -7,13 +7,12 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from openevs.domain.ids import SnapshotId, VolumeId, new_uuid
-from openevs.engine.errors import Broken, Mismatch, NoSpace, OutcomeUnknown, Transient
+from openevs.engine.errors import Broken, Mismatch, OutcomeUnknown, Transient
 from openevs.engine.layers import LayersEngine, LayersSettings
 from openevs.engine.nbd import NbdClient, NbdError
 from openevs.engine.port import ExportSpec, Limits, SnapshotSpec, VolumeSpec
@@ -236,48 +235,6 @@ def test_a_daemon_is_small() -> None:
             assert resident_kib() - before < 12 << 10
 
     on_bench(test)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "none", str(place)], check=False)
-    if mounted.returncode:
-        pytest.skip("a small file system can be mounted by root only")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
-
-
-def test_a_full_disk_loses_nothing_that_was_acknowledged(small_disk: Path) -> None:
-    async def test(bench: Bench) -> None:
-        volume_id = await bench.volume()
-        written = 0
-        async with await bench.connect(volume_id) as client:
-            await bench.engine.settle()
-            with pytest.raises(NbdError) as full:  # noqa: PT012 - which write is the first to fail is not known
-                while True:
-                    await client.write(written * BLOCK, (written + 1).to_bytes(8, "big") * (BLOCK // 8), fua=True)
-                    written += 1
-            assert full.value.errno == 28
-            with pytest.raises(NoSpace):  # noqa: PT012
-                for _ in range(20):  # the first may find room for a manifest
-                    await bench.take(volume_id)
-            with pytest.raises(NoSpace):
-                await bench.engine.ensure_volume(VolumeSpec(VolumeId(new_uuid()), 1 << 30))
-            data = await client.read(0, written * BLOCK)
-            assert all(data[at * BLOCK : at * BLOCK + 8] == (at + 1).to_bytes(8, "big") for at in range(written))
-            subprocess.run(["mount", "-o", "remount,size=40m", str(small_disk)], check=True)  # noqa: ASYNC221
-            taken = await bench.snapshot(volume_id)
-            await client.write(0, b"z" * BLOCK, fua=True)
-            assert (await bench.engine.read(taken, 0, 8)) == (1).to_bytes(8, "big")
-        await bench.engine.ensure_no_export(volume_id)
-        await bench.lose()
-        contents = await bench.engine.read(volume_id, 0, written * BLOCK)
-        assert contents[:BLOCK] == b"z" * BLOCK
-        assert all(contents[at * BLOCK : at * BLOCK + 8] == (at + 1).to_bytes(8, "big") for at in range(1, written))
-
-    on_bench(test, folder=small_disk)
 
 
 def test_a_restarted_daemon_serves_the_same_address() -> None:

@@ -6,6 +6,7 @@ volumes/<volume>.json      manifests
 released/<volume>.json     manifests of volumes that are nobody's
 incoming/                  files of an administrator's, raw or qcow2, that can be made volumes
 groups/<group>.json        manifests that took effect together, until each is in its place
+reserve                    room for a manifest when there is none (`reserve.py`)
 layers/<layer>.qcow2       layers; immutable unless they are a volume's head
 layers/<layer>.merged      this layer's content is wholly in the layer named inside, which is to take its place
 """
@@ -28,6 +29,7 @@ from openevs.engine.layers import manifest as manifests
 from openevs.engine.layers import qcow2
 from openevs.engine.layers.graph import LayerId
 from openevs.engine.layers.manifest import Manifest, Record
+from openevs.engine.layers.reserve import Reserve
 
 _log = structlog.get_logger()
 _UNFINISHED: Final = ".new"
@@ -68,6 +70,7 @@ class Pool:
         self.released = folder / "released"
         self.incoming = folder / "incoming"
         self.groups = folder / "groups"
+        self._reserve = Reserve(folder / "reserve")
         self._cluster_bits = cluster_bits
         self._lock: int | None = None
 
@@ -136,7 +139,7 @@ class Pool:
 
     def write_record(self, record: Record) -> None:
         """Commit several manifests at once. Raises OSError: `has_record` tells whether they are, all or none."""
-        durable.replace_file(self._record_path(record.group), manifests.encode(record))
+        self._reserve.replace_file(self._record_path(record.group), manifests.encode(record))
 
     def has_record(self, group: str) -> bool:
         """Say whether the record is there; it may be gone after a power failure, and may not."""
@@ -154,7 +157,7 @@ class Pool:
 
     def write_manifest(self, manifest: Manifest) -> None:
         """Commit."""
-        durable.replace_file(self.manifest_path(manifest), manifests.encode(manifest))
+        self._reserve.replace_file(self.manifest_path(manifest), manifests.encode(manifest))
 
     def remove_manifest(self, volume_id: VolumeId) -> None:
         """Commit that the volume does not exist."""
@@ -294,6 +297,7 @@ class Pool:
             raise Broken(f"the pool at {self.folder} lacks its folder 'layers' or 'volumes': restore it")
         for folder in (self.released, self.incoming, self.groups):
             durable.make_folder(folder)
+        self._reserve.open()
         self.pool_id, self.reached = pool.pool_id, pool.reached
 
 
