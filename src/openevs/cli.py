@@ -3,25 +3,17 @@
 import gc
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from openevs import __version__
+from openevs.commands.failure import Failure
 from openevs.settings import Origins, Settings, SettingsError, load
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-class Failure(click.ClickException):
-    """A command that failed for a reason a person can mend."""
-
-    def show(self, file: Any = None) -> None:
-        """Print the reason."""
-        click.echo(f"openevs: {self.message}", err=True)
 
 
 def common(command: F) -> F:
@@ -65,10 +57,7 @@ def serve(
     from openevs.commands import serve as command
 
     settings, _ = settings_of(config, data_folder, server_host=host, server_port=port, api_profile=profile)
-    try:
-        command.run(settings)
-    except command.CannotServe as error:
-        raise Failure(str(error)) from None
+    command.run(settings)
 
 
 @main.command()
@@ -89,10 +78,7 @@ def token() -> None:
     """Print a token for the user that the environment (openrc) names."""
     from openevs.commands import token as command
 
-    try:
-        click.echo(command.get_token(os.environ))
-    except command.NoToken as error:
-        raise Failure(str(error)) from None
+    click.echo(command.get_token(os.environ))
 
 
 @main.group()
@@ -106,8 +92,7 @@ def create_access_key(description: str) -> None:
     """Create a key and print it for a shell; its secret is shown only this once."""
     from openevs.commands import access_key as command
 
-    with _refusals():
-        click.echo(command.create(os.environ, description))
+    click.echo(command.create(os.environ, description))
 
 
 @access_key.command("list")
@@ -115,8 +100,7 @@ def list_access_keys() -> None:
     """List the user's keys."""
     from openevs.commands import access_key as command
 
-    with _refusals():
-        click.echo(command.list_keys(os.environ))
+    click.echo(command.list_keys(os.environ))
 
 
 @access_key.command("delete")
@@ -125,19 +109,7 @@ def delete_access_key(access: str) -> None:
     """Delete the key with the id ACCESS."""
     from openevs.commands import access_key as command
 
-    with _refusals():
-        command.delete(os.environ, access)
-
-
-@contextmanager
-def _refusals() -> Iterator[None]:
-    from openevs.commands.access_key import Refused
-    from openevs.commands.token import NoToken
-
-    try:
-        yield
-    except (Refused, NoToken) as error:
-        raise Failure(str(error)) from None
+    command.delete(os.environ, access)
 
 
 @main.command()
@@ -148,10 +120,7 @@ def reset_password(config: Path | None, data_folder: str | None, user: str) -> N
     from openevs.commands import reset_password as command
 
     settings, _ = settings_of(config, data_folder)
-    try:
-        done = command.run(settings, user)
-    except command.CannotReset as error:
-        raise Failure(str(error)) from None
+    done = command.run(settings, user)
     click.echo(done.password)
     for path in done.files:
         click.echo(f"It is in {path} now, too.", err=True)
@@ -166,10 +135,7 @@ def demo(folder: Path | None, work_folder: Path | None, keep: bool) -> None:
     own, and measure it."""
     from openevs.commands import demo as command
 
-    try:
-        command.run(folder, work_folder, keep=keep)
-    except command.DemoFailed as error:
-        raise Failure(str(error)) from None
+    command.run(folder, work_folder, keep=keep)
 
 
 @main.command()
@@ -179,10 +145,7 @@ def migrate(config: Path | None, data_folder: str | None) -> None:
     from openevs.commands import migrate as command
 
     settings, _ = settings_of(config, data_folder)
-    try:
-        click.echo(command.run(settings))
-    except command.CannotMigrate as error:
-        raise Failure(str(error)) from None
+    click.echo(command.run(settings))
 
 
 @main.command()
@@ -200,10 +163,7 @@ def doctor(
     from openevs.commands.table import render
 
     settings, _ = settings_of(config, data_folder)
-    try:
-        report = command.run(settings, rebuild=rebuild, project=project, read_backups=read_backups)
-    except command.CannotExamine as error:
-        raise Failure(str(error)) from None
+    report = command.run(settings, rebuild=rebuild, project=project, read_backups=read_backups)
     if report.recovered is not None:
         made = report.recovered
         where = f" in {', '.join(made.projects)}" if made.projects else ""
@@ -229,16 +189,6 @@ def operation() -> None:
     """The work that the service has done and has to do."""
 
 
-@contextmanager
-def _no_operation() -> Iterator[None]:
-    from openevs.commands.operations import Refused
-
-    try:
-        yield
-    except Refused as error:
-        raise Failure(str(error)) from None
-
-
 @operation.command("list")
 @common
 @click.option("--open", "only_open", is_flag=True, help="Only what has not ended.")
@@ -248,8 +198,7 @@ def list_operations(config: Path | None, data_folder: str | None, only_open: boo
     from openevs.commands import operations as command
 
     settings, _ = settings_of(config, data_folder)
-    with _no_operation():
-        click.echo(command.list_(settings, only_open=only_open, limit=limit))
+    click.echo(command.list_(settings, only_open=only_open, limit=limit))
 
 
 @operation.command("show")
@@ -260,8 +209,7 @@ def show_operation(config: Path | None, data_folder: str | None, operation_id: s
     from openevs.commands import operations as command
 
     settings, _ = settings_of(config, data_folder)
-    with _no_operation():
-        click.echo(command.show(settings, operation_id))
+    click.echo(command.show(settings, operation_id))
 
 
 @operation.command("retry")
@@ -272,8 +220,7 @@ def retry_operation(config: Path | None, data_folder: str | None, operation_id: 
     from openevs.commands import operations as command
 
     settings, _ = settings_of(config, data_folder)
-    with _no_operation():
-        click.echo(command.retry(settings, operation_id))
+    click.echo(command.retry(settings, operation_id))
 
 
 @main.group()
@@ -291,10 +238,7 @@ def check_engine(config: Path | None, data_folder: str | None, pool: Path | None
     from openevs.commands import engine_check as command
 
     settings, _ = settings_of(config, data_folder)
-    try:
-        failed = command.run(settings, pool, only, click.echo)
-    except command.CannotCheck as error:
-        raise Failure(str(error)) from None
+    failed = command.run(settings, pool, only, click.echo)
     if failed:
         sys.exit(1)
 

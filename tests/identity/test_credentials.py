@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from openevs.commands import reset_password
+from openevs.commands.failure import Failure
 from openevs.identity.bootstrap import Bootstrap
 from openevs.identity.credentials import move_credentials, replace_password, write_credentials
 from openevs.store.identity.access_keys import AccessKey
@@ -115,19 +116,19 @@ def test_the_database_is_its_owners_alone(tmp_path: Path) -> None:
 
 def test_reset_password(tmp_path: Path) -> None:
     settings = settings_for(tmp_path)
-    with pytest.raises(reset_password.CannotReset, match="holds no service"):
+    with pytest.raises(Failure, match="holds no service"):
         reset_password.run(settings, "demo")
 
     async def first() -> Bootstrap:
         async with running(tmp_path) as it:
             client = await it.client()
-            with pytest.raises(reset_password.CannotReset, match="is running"):
+            with pytest.raises(Failure, match="is running"):
                 reset_password.run(settings, "demo")
             assert (await client.call("GET", "/v3/{p}/volumes")).status_code == 200
             return it.made
 
     made = asyncio.run(first())
-    with pytest.raises(reset_password.CannotReset, match="no user named nobody"):
+    with pytest.raises(Failure, match="no user named nobody"):
         reset_password.run(settings, "nobody")
     done = reset_password.run(settings, "demo")
     assert done.password not in repr(done)

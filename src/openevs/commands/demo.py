@@ -7,6 +7,7 @@ from types import FrameType
 
 import click
 
+from openevs.commands.failure import Failure
 from openevs.demo import story
 from openevs.demo.api import ApiError
 from openevs.demo.disk import DiskError
@@ -15,12 +16,8 @@ from openevs.demo.service import ServiceError
 from openevs.demo.writer import WriterError
 
 
-class DemoFailed(Exception):
-    """Something does not hold, or the demo could not be carried on; the message says what."""
-
-
 def run(folder: Path | None, work_folder: Path | None, *, keep: bool) -> None:
-    """Run the demo. Raises DemoFailed."""
+    """Run the demo. Raises Failure if it cannot be carried on, or something does not hold."""
     began = time.monotonic()
 
     def tell(text: str) -> None:
@@ -31,12 +28,12 @@ def run(folder: Path | None, work_folder: Path | None, *, keep: bool) -> None:
     try:
         outcome = story.run(folder or default_folder(), parent=work_folder, keep=keep, tell=tell)
     except (ServiceError, ApiError, DiskError, WriterError, NoFiles, OSError) as error:
-        raise DemoFailed(f"The demo could not be carried on. {error}") from None
+        raise Failure(f"The demo could not be carried on. {error}") from None
     except KeyboardInterrupt:
-        raise DemoFailed("Interrupted; everything was cleaned up.") from None
+        raise Failure("Interrupted; everything was cleaned up.") from None
     click.echo(story.report(outcome))
     if outcome.failures:
-        raise DemoFailed(f"{len(outcome.failures)} of {len(outcome.checks)} checks failed.")
+        raise Failure(f"{len(outcome.failures)} of {len(outcome.checks)} checks failed.")
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from openevs.commands.failure import Failure
 from openevs.commands.vault_findings import (
     Finding,
     compare_vault,
@@ -58,10 +59,6 @@ _TRANSITIONAL = (
 """Kind of resource, statuses that only an operation may leave it in, and the action that helps."""
 
 
-class CannotExamine(Exception):
-    """Nothing was looked at, and nothing was changed; the message says why."""
-
-
 class Report(NamedTuple):
     """What was found, and before that made anew."""
 
@@ -74,12 +71,12 @@ class Report(NamedTuple):
 
 
 def run(settings: Settings, *, rebuild: bool, project: str | None, read_backups: bool) -> Report:
-    """Examine, after rebuilding if that is asked for. Raises CannotExamine."""
+    """Examine, after rebuilding if that is asked for. Raises Failure."""
     # What is wrong is in the report; the rest of a service's log is of no use here.
     configure_logging(Log(level="error", format=settings.log.format))
     database = sqlite_path(settings.database_url)
     if not rebuild and database is not None and not database.exists():
-        raise CannotExamine(
+        raise Failure(
             f"There is no database at {database}. If it was lost, `openevs doctor --rebuild` makes it anew, from what"
             " is in the pool and the vault."
         )
@@ -89,11 +86,11 @@ def run(settings: Settings, *, rebuild: bool, project: str | None, read_backups:
             migrate(settings.database_url)
             return asyncio.run(_run(settings, rebuild=rebuild, project=project, read_backups=read_backups))
     except AlreadyRunning:
-        raise CannotExamine(f"A service is running on {settings.data_folder}; stop it first.") from None
+        raise Failure(f"A service is running on {settings.data_folder}; stop it first.") from None
     except (EngineError, VaultError) as error:
-        raise CannotExamine(error.reason) from None
+        raise Failure(error.reason) from None
     except (FolderUnusable, SchemaError, WrongPool, Unavailable) as error:
-        raise CannotExamine(str(error)) from None
+        raise Failure(str(error)) from None
 
 
 async def _run(settings: Settings, *, rebuild: bool, project: str | None, read_backups: bool) -> Report:

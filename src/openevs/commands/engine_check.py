@@ -6,27 +6,24 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from openevs.commands.failure import Failure
 from openevs.settings import Settings
 from openevs.testing.conformance import CHECKS, EngineBench, run_checks
 from openevs.testing.conformance.layers import layers_bench
 
 
-class CannotCheck(Exception):
-    """Nothing was checked; the message says why."""
-
-
 def run(settings: Settings, pool: Path | None, only: Sequence[str], show: Callable[[str], None]) -> int:
     """Run the checks (or only those named), show a row for each as it ends, and return how many failed.
-    Raises CannotCheck."""
+    Raises Failure."""
     unknown = set(only) - {check.name for check in CHECKS}
     if unknown:
-        raise CannotCheck(f"There is no check {sorted(unknown)[0]}; there are {', '.join(c.name for c in CHECKS)}.")
+        raise Failure(f"There is no check {sorted(unknown)[0]}; there are {', '.join(c.name for c in CHECKS)}.")
     folder = _place(settings, pool)
     try:
         # A pool in the folder is not touched: the checks have one of their own, below it.
         work = Path(tempfile.mkdtemp(prefix="openevs-check-", dir=folder))
     except OSError as error:
-        raise CannotCheck(f"No folder can be made in {folder}: {error.strerror}.") from None
+        raise Failure(f"No folder can be made in {folder}: {error.strerror}.") from None
     # Sockets want a short path, whatever the pool's is.
     run_folder = Path(tempfile.mkdtemp(prefix="oe-"))
     show(f"Checks in {work}, which is removed after.")

@@ -10,6 +10,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 import msgspec
 
+from openevs.commands.failure import Failure
 from openevs.commands.table import render
 from openevs.compose import utc_now
 from openevs.domain.errors import DomainError
@@ -23,10 +24,6 @@ from openevs.store.operations import find_operation, list_operations, retry_oper
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-class Refused(Exception):
-    """It cannot be done; the message says why."""
 
 
 def list_(settings: Settings, *, only_open: bool, limit: int) -> str:
@@ -46,7 +43,7 @@ def _row(operation: Operation) -> tuple[object, ...]:
 
 
 def show(settings: Settings, operation_id: str) -> str:
-    """Return everything about one operation, and the history of what it was about, as JSON. Raises Refused."""
+    """Return everything about one operation, and the history of what it was about, as JSON. Raises Failure."""
     operation = _read(settings, find_operation, operation_id)
     events = _read(settings, events_of, operation.resource_id)
     document = {**operation._asdict(), "history": events}
@@ -54,7 +51,7 @@ def show(settings: Settings, operation_id: str) -> str:
 
 
 def retry(settings: Settings, operation_id: str) -> str:
-    """Make an open operation due now and return a sentence. Raises Refused."""
+    """Make an open operation due now and return a sentence. Raises Failure."""
     with _database(settings) as db:
         operation = asyncio.run(db.write(retry_operation, operation_id, utc_now()))
     return f"Operation {operation.id} ({operation.kind}) is due now; a running service takes it up within seconds."
@@ -69,12 +66,12 @@ def _read(settings: Settings, fn: Callable[Concatenate[Tx, P], T], *args: P.args
 def _database(settings: Settings) -> Iterator[Database]:
     path = sqlite_path(settings.database_url)
     if path is not None and not path.exists():
-        raise Refused(f"There is no database at {path}; give the service's --data-folder or --config.")
+        raise Failure(f"There is no database at {path}; give the service's --data-folder or --config.")
     configure_logging(Log(level="error", format=settings.log.format))
     db = Database(settings.database_url)
     try:
         yield db
     except DomainError as error:
-        raise Refused(str(error)) from None
+        raise Failure(str(error)) from None
     finally:
         db.close()

@@ -7,6 +7,7 @@ import asyncio
 from pathlib import Path
 from typing import NamedTuple
 
+from openevs.commands.failure import Failure
 from openevs.compose import AlreadyRunning, FolderUnusable, lock_folder, utc_now
 from openevs.domain.errors import NotFound
 from openevs.identity.credentials import replace_password
@@ -15,10 +16,6 @@ from openevs.identity.users import reset_password
 from openevs.settings import Settings
 from openevs.store.database import Database
 from openevs.store.dialect import sqlite_path
-
-
-class CannotReset(Exception):
-    """No password was changed; the message says why."""
 
 
 class Reset(NamedTuple):
@@ -34,19 +31,19 @@ class Reset(NamedTuple):
 
 
 def run(settings: Settings, user: str) -> Reset:
-    """Give a user a new random password. Raises CannotReset."""
+    """Give a user a new random password. Raises Failure."""
     database = sqlite_path(settings.database_url)
     if not settings.data_folder.is_dir() or (database is not None and not database.exists()):
-        raise CannotReset(f"{settings.data_folder} holds no service's data; name its folder with --data-folder.")
+        raise Failure(f"{settings.data_folder} holds no service's data; name its folder with --data-folder.")
     try:
         lock = lock_folder(settings.data_folder)
     except AlreadyRunning:
-        raise CannotReset(
+        raise Failure(
             f"A service is running on {settings.data_folder}. Stop it first; or, while somebody can still log in as"
             " administrator, let them set the password: openstack user set --password-prompt USER."
         ) from None
     except FolderUnusable as error:
-        raise CannotReset(str(error)) from None
+        raise Failure(str(error)) from None
     with lock:
         password = asyncio.run(_reset(settings, user))
         return Reset(password, replace_password(settings.data_folder, user, password))
@@ -58,7 +55,7 @@ async def _reset(settings: Settings, user: str) -> str:
     try:
         return await reset_password(identity, user)
     except NotFound:
-        raise CannotReset(f"There is no user named {user}.") from None
+        raise Failure(f"There is no user named {user}.") from None
     finally:
         identity.close()
         db.close()

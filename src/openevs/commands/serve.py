@@ -12,10 +12,12 @@ import structlog
 import uvloop
 
 from openevs import __version__
+from openevs.commands.failure import Failure
 from openevs.compose import AlreadyRunning, Application, FolderUnusable
 from openevs.domain.errors import Unavailable
 from openevs.engine.errors import EngineError
 from openevs.identity.bootstrap import Bootstrap
+from openevs.identity.credentials import CLOUDS, OPENRC
 from openevs.observe.log import configure_logging
 from openevs.observe.stream import hold_standard_files, say
 from openevs.operations.admission import WrongPool
@@ -27,12 +29,8 @@ from openevs.vault.errors import VaultError
 log = structlog.get_logger()
 
 
-class CannotServe(Exception):
-    """The service cannot start; the message says why and what to do."""
-
-
 def run(settings: Settings) -> None:
-    """Serve until SIGINT or SIGTERM. Raises CannotServe."""
+    """Serve until SIGINT or SIGTERM. Raises Failure."""
     hold_standard_files()
     configure_logging(settings.log)
     # Whatever this process makes is its owner's alone, unless it says otherwise.
@@ -42,7 +40,7 @@ def run(settings: Settings) -> None:
     except OSError as error:
         address = f"{settings.server.host}:{settings.server.port}"
         text = f"Cannot listen on {address}: {error.strerror}. Choose another port with --port, or stop what uses it."
-        raise CannotServe(text) from None
+        raise Failure(text) from None
     with listener, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(settings, listener))
 
@@ -55,11 +53,11 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
     try:
         app = Application(settings)
     except (AlreadyRunning, FolderUnusable) as error:
-        raise CannotServe(str(error)) from None
+        raise Failure(str(error)) from None
     except VaultError as error:
-        raise CannotServe(f"{error.reason[0].upper()}{error.reason[1:]}.") from None
+        raise Failure(f"{error.reason[0].upper()}{error.reason[1:]}.") from None
     except OSError as error:
-        raise CannotServe(f"{error.filename or 'A file'} cannot be used: {error.strerror}.") from None
+        raise Failure(f"{error.filename or 'A file'} cannot be used: {error.strerror}.") from None
     try:
         made = await app.start(base_url)
         # What was made so far stays. A full collection need not walk through all of it, which would hold up every
@@ -70,9 +68,9 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
         _announce(app, base_url, made)
         await serve(app.asgi, listener, stop)
     except EngineError as error:
-        raise CannotServe(error.reason) from None
+        raise Failure(error.reason) from None
     except (SchemaError, WrongPool, Unavailable) as error:
-        raise CannotServe(str(error)) from None
+        raise Failure(str(error)) from None
     finally:
         await app.stop()
     say(["OpenEVS has stopped; attached volumes go on being served."], sys.stdout)
@@ -81,7 +79,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
 def _announce(app: Application, base_url: str, made: Bootstrap) -> None:
     facts = app.engine.describe()
     folder = app.settings.data_folder
-    clouds, openrc = folder / "clouds.yaml", folder / "openrc"
+    clouds, openrc = folder / CLOUDS, folder / OPENRC
     command = Path(sys.argv[0]).absolute()
     lines = [f"OpenEVS {__version__} serves {base_url} (engine {facts.kind}, {facts.version}, in {facts.location})"]
     if made.is_new:
