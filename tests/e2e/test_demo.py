@@ -1,5 +1,6 @@
 """`openevs demo` for real, and that its checks can fail."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -11,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from openevs.demo.api import Taken
-from openevs.demo.disk import Changes, change_image, listing_of, make_image, read_image, size_for
+from openevs.demo.disk import Changes, change_image, download, listing_of, make_image, read_image, size_for
 from openevs.demo.records import RECORD_BYTES, NotOneInstant, record, state_of
 from openevs.demo.story import difference, misplaced
 from openevs.demo.writer import Request, worst_ms
+from openevs.engine.errors import Broken
+from openevs.testing.nbd_server import NbdServer
 
 COMMAND = [sys.executable, "-m", "openevs.cli", "demo"]
 
@@ -98,6 +101,33 @@ def test_a_changed_image_is_seen_to_differ(folder: Path, tmp_path: Path, monkeyp
     sentence = difference(expected, found)
     assert sentence is not None
     assert "2 of" in sentence
+
+
+class BrokenDisk:
+    """Cannot be read."""
+
+    async def size(self) -> int:
+        return 1 << 30
+
+    async def read(self, offset_bytes: int, length_bytes: int) -> bytes:
+        raise Broken("it cannot be read")
+
+    async def write(self, offset_bytes: int, data: bytes) -> None: ...
+
+    async def write_zeroes(self, offset_bytes: int, length_bytes: int) -> None: ...
+
+
+def test_a_volume_that_cannot_be_read_ends_the_demo_with_a_reason(work: Path) -> None:
+    async def scene() -> None:
+        server = NbdServer(BrokenDisk(), "it")
+        await server.start_unix(work / "socket")
+        try:
+            with pytest.raises(OSError, match="output error"):
+                await download(f"nbd+unix:///it?socket={work / 'socket'}", 1 << 30, work / "image")
+        finally:
+            await server.stop()
+
+    asyncio.run(scene())
 
 
 def ring(*numbers: int) -> bytes:

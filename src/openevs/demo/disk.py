@@ -132,9 +132,8 @@ async def download(uri: str, length_bytes: int, image: Path) -> None:
                     if data.count(0) != len(data):
                         os.pwrite(file.fileno(), data, offset)
 
-            async with asyncio.TaskGroup() as group:
-                for _ in range(_IN_FLIGHT):
-                    group.create_task(fetch())
+            # Not a group of tasks: what one of them raises is to be raised as it is.
+            await asyncio.gather(*(fetch() for _ in range(_IN_FLIGHT)))
 
 
 async def read_range(uri: str, offset_bytes: int, length_bytes: int) -> bytes:
@@ -171,6 +170,8 @@ def _run(*command: str, given: str = "") -> None:
         )
     except FileNotFoundError:
         raise DiskError(f"{command[0]} is not installed; the package e2fsprogs has it.") from None
+    except subprocess.TimeoutExpired:
+        raise DiskError(f"{command[0]} was not done after {_TOOL_SECONDS:g} s.") from None
     if done.returncode:
         words = (done.stdout + done.stderr).strip().splitlines()
         raise DiskError(f"{command[0]} failed with {done.returncode}: {' / '.join(words[-3:])}")
