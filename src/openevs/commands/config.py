@@ -7,14 +7,14 @@ from openevs.settings import SECRETS, SECTIONS, Origins, Settings
 HEAD = """\
 # Configuration
 
-<!-- Made from src/openevs/settings.py by `openevs show-config --markdown`; a test fails when they differ. -->
+<!-- Made from src/openevs/sections by `openevs show-config --markdown`; a test fails when they differ. -->
 
 Sources, later ones win: the default; a TOML file (`--config FILE`, or `OPENEVS_CONFIG`); an environment variable
 `OPENEVS_SECTION_NAME` (`OPENEVS_SERVER_PORT=8777`); the command line. `openevs show-config` prints what is in
 force and where each value came from. A name that does not exist is an error that says which one is nearest."""
 
-SECRET_SETTINGS = frozenset({("data", "database_url")})
-"""Settings that may hold a password; only the part that does is masked."""
+_WITH_PASSWORD = ("data", "database_url")
+"""The setting that may hold a password; only the part that does is masked."""
 
 
 def render(settings: Settings, origins: Origins) -> str:
@@ -34,7 +34,7 @@ def render(settings: Settings, origins: Origins) -> str:
 def _masked(section: str, name: str, value: object) -> object:
     if (section, name) in SECRETS and value:
         return "***"
-    if (section, name) in SECRET_SETTINGS and isinstance(value, str) and "@" in value:
+    if (section, name) == _WITH_PASSWORD and isinstance(value, str) and "@" in value:
         scheme, _, rest = value.partition("://")
         user = rest.partition("@")[0].partition(":")[0]
         return f"{scheme}://{user}:***@{rest.rpartition('@')[2]}"

@@ -4,7 +4,6 @@ import http.client
 import json
 import shlex
 import time
-from collections.abc import Callable
 from http.client import HTTPMessage
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
@@ -136,11 +135,10 @@ class Api:
         self.call("DELETE", f"/v3/{{p}}/{kind}s/{resource_id}")
         self.until(kind, resource_id, "gone")
 
-    def clear(self, tell: Callable[[str], None] = lambda _: None) -> None:
+    def clear(self) -> None:
         """End every attachment, so that no storage daemon is left."""
         for attachment in self.get("/v3/{p}/attachments")["attachments"]:
             self.call("DELETE", f"/v3/{{p}}/attachments/{attachment['id']}")
-            tell(f"detached {attachment['volume_id']}")
 
 
 class Taken(NamedTuple):

@@ -6,13 +6,13 @@ Once written they belong to the user, who may add to them: what has to change la
 import json
 import os
 import re
-import secrets
 import shlex
 import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from openevs import durable
 from openevs.identity.bootstrap import Bootstrap
 from openevs.identity.port import DOMAIN_NAME
 
@@ -106,7 +106,7 @@ def _own_text(path: Path) -> str:
     try:
         status = path.lstat()
         if stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid():
-            return path.read_text()
+            return path.read_text("utf-8")
     except (OSError, UnicodeDecodeError):
         pass
     return ""
@@ -170,21 +170,6 @@ def _exports(variables: dict[str, str]) -> str:
 
 
 def _write_secret(path: Path, text: str) -> Path:
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    # The mode is given at creation: there is no instant at which others could open it.
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    # What is put in its place is made with a mode that at no instant lets others open it.
+    durable.replace_file(path, text.encode())
     return path

@@ -6,8 +6,15 @@ from collections.abc import Sequence
 
 from openevs.domain.ids import SnapshotId, VolumeId, new_uuid
 from openevs.engine.errors import Busy, Mismatch
-from openevs.engine.port import ChangedBlocks, Exports, ExportSpec, Extent, Writes
-from openevs.testing.conformance.bench import ConformanceError, EngineBench, expect, expect_equal, expect_error
+from openevs.engine.port import ChangedBlocks, ExportSpec, Extent, Writes
+from openevs.testing.conformance.bench import (
+    ConformanceError,
+    EngineBench,
+    expect,
+    expect_equal,
+    expect_error,
+    exports_of,
+)
 from openevs.testing.conformance.twin import SIZE, STEP, Twin, pattern
 
 _GRAIN = 512
@@ -132,16 +139,14 @@ async def check_writes_and_exports(bench: EngineBench) -> None:
     """A volume is written by us or by its clients: writing an exported one is Busy, and a client sees what we wrote."""
     twin = Twin(bench)
     volume_id = await twin.volume()
-    engine = bench.engine
-    if not isinstance(engine, Exports):
-        raise ConformanceError("the engine says that it exports, but has no such methods")
+    exports = exports_of(bench)
     await _write(twin, volume_id, 4096, 8192)
-    await engine.ensure_export(ExportSpec(volume_id))
+    await exports.ensure_export(ExportSpec(volume_id))
     await twin.compare_bytes(volume_id, "exported after it was written")
     await expect_error(Busy, _writing(bench).write(volume_id, 0, bytes(512)), "writing an exported volume")
     await expect_error(Busy, _writing(bench).write_zeros(volume_id, 0, 512), "zeroing an exported volume")
     await twin.write(volume_id, 0, 4096)
-    await engine.ensure_no_export(volume_id)
+    await exports.ensure_no_export(volume_id)
     await _write(twin, volume_id, 512, 512)
     await twin.compare_bytes(volume_id, "written after it was exported")
     await _writing(bench).flush(volume_id)
