@@ -37,6 +37,15 @@ def _contains(column: str) -> Filter:
     return lambda table, value: table.c[column].contains(str(value), autoescape=True)
 
 
+def _equals(columns: str) -> dict[str, Filter]:
+    """Return a filter by equality for each of these columns, which have blanks between them."""
+    return {column: _equal(column) for column in columns.split()}
+
+
+def _likes(columns: str) -> dict[str, Filter]:
+    return {f"{column}_like": _contains(column) for column in columns.split()}
+
+
 def _one_of(column: str) -> Filter:
     return lambda table, values: table.c[column].in_(list(values))
 
@@ -69,19 +78,10 @@ _TIMES: dict[str, Filter] = {
 }
 
 SNAPSHOT_FILTERS: dict[str, Filter] = {
-    "id": _equal("id"),
+    **_equals("id name status volume_id project_id user_id group_snapshot_id"),
+    **_likes("name status volume_id description"),
     "ids": _one_of("id"),
-    "name": _equal("name"),
-    "status": _equal("status"),
-    "volume_id": _equal("volume_id"),
-    "project_id": _equal("project_id"),
-    "user_id": _equal("user_id"),
-    "name_like": _contains("name"),
-    "status_like": _contains("status"),
-    "volume_id_like": _contains("volume_id"),
-    "description_like": _contains("description"),
     "availability_zone": _zone_of_volume,
-    "group_snapshot_id": _equal("group_snapshot_id"),
     "consumes_quota": _every_one,
     "metadata": metadata_condition,
     "nothing": lambda table, value: sa.false(),
@@ -94,95 +94,59 @@ def _on_server(table: sa.Table, value: object) -> Condition:
 
 
 VOLUME_FILTERS: dict[str, Filter] = {
-    "id": _equal("id"),
+    **_equals("id name status project_id user_id size_gib bootable multiattach volume_type type_id availability_zone"),
+    **_equals("snapshot_id source_volid group_id migration_status"),
+    **_likes("name status description"),
     "ids": _one_of("id"),
-    "name": _equal("name"),
-    "status": _equal("status"),
-    "project_id": _equal("project_id"),
-    "user_id": _equal("user_id"),
-    "size_gib": _equal("size_gib"),
-    "bootable": _equal("bootable"),
-    "multiattach": _equal("multiattach"),
-    "volume_type": _equal("volume_type"),
-    "type_id": _equal("type_id"),
-    "availability_zone": _equal("availability_zone"),
-    "snapshot_id": _equal("snapshot_id"),
-    "source_volid": _equal("source_volid"),
     "server_id": _on_server,
-    "group_id": _equal("group_id"),
     "image_metadata": lambda table, value: metadata_condition(table, value, "image_metadata"),
     "consumes_quota": _every_one,
-    "migration_status": _equal("migration_status"),
-    "name_like": _contains("name"),
-    "status_like": _contains("status"),
-    "description_like": _contains("description"),
     "metadata": metadata_condition,
     "nothing": lambda table, value: sa.false(),
     **_TIMES,
 }
 
 ATTACHMENT_FILTERS: dict[str, Filter] = {
-    "id": _equal("id"),
+    **_equals("id volume_id status project_id"),
     "ids": _one_of("id"),
-    "volume_id": _equal("volume_id"),
     "instance_id": _equal("instance_uuid"),
-    "status": _equal("status"),
     "attach_status": _equal("status"),
-    "project_id": _equal("project_id"),
     "nothing": lambda table, value: sa.false(),
 }
 
 BACKUP_FILTERS: dict[str, Filter] = {
-    **{name: _equal(name) for name in ("id", "name", "status", "volume_id", "snapshot_id", "project_id", "user_id")},
+    **_equals("id name status volume_id snapshot_id project_id user_id"),
+    **_likes("name status volume_id description"),
     "ids": _one_of("id"),
-    "name_like": _contains("name"),
-    "status_like": _contains("status"),
-    "volume_id_like": _contains("volume_id"),
-    "description_like": _contains("description"),
     "metadata": metadata_condition,
     **_TIMES,
 }
 
+_GENERIC: dict[str, Filter] = {"generic": lambda table, value: table.c.group_type_id != RESERVED_TYPE_ID}
+
 GROUP_FILTERS: dict[str, Filter] = {
-    "id": _equal("id"),
+    **_equals("id name status description group_type_id availability_zone group_snapshot_id source_group_id"),
+    **_equals("project_id user_id"),
+    **_likes("name"),
     "ids": _one_of("id"),
-    "name_like": _contains("name"),
-    **{
-        name: _equal(name)
-        for name in (
-            "name", "status", "description", "group_type_id", "availability_zone", "group_snapshot_id",
-            "source_group_id", "project_id", "user_id",
-        )
-    },
-    "generic": lambda table, value: table.c.group_type_id != RESERVED_TYPE_ID,
+    **_GENERIC,
     # A wish about the answer, which stands among the filters.
     "list_volume": lambda table, value: sa.true(),
-}  # fmt: skip
+}
 
 GROUP_SNAPSHOT_FILTERS: dict[str, Filter] = {
-    "generic": lambda table, value: table.c.group_type_id != RESERVED_TYPE_ID,
-    "id": _equal("id"),
+    **_equals("id name status description group_id group_type_id project_id user_id"),
+    **_likes("name"),
     "ids": _one_of("id"),
-    "name_like": _contains("name"),
-    **{
-        name: _equal(name)
-        for name in ("name", "status", "description", "group_id", "group_type_id", "project_id", "user_id")
-    },
+    **_GENERIC,
 }
 
-TRANSFER_FILTERS: dict[str, Filter] = {
-    "id": _equal("id"),
-    "ids": _one_of("id"),
-    "name": _equal("name"),
-    "volume_id": _equal("volume_id"),
-    "project_id": _equal("project_id"),
-}
+TRANSFER_FILTERS: dict[str, Filter] = {**_equals("id name volume_id project_id"), "ids": _one_of("id")}
 
 MESSAGE_FILTERS: dict[str, Filter] = {
-    "id": _equal("id"),
+    **_equals("id resource_uuid resource_type event_id request_id"),
     "ids": _one_of("id"),
     "message_level": _equal("level"),
-    **{name: _equal(name) for name in ("resource_uuid", "resource_type", "event_id", "request_id")},
 }
 
 

@@ -7,12 +7,12 @@ from msgspec import Struct
 
 from openevs.api.call import Call, Reply, Route
 from openevs.api.wire.bodies import flag, json_object
-from openevs.api.wire.lists import Listing, list_query, page_reply
+from openevs.api.wire.lists import Listing, list_query, page_reply, same
 from openevs.domain.errors import InvalidInput
 from openevs.domain.qos import QosSpecs
 from openevs.service import qos as service
 
-QOS_LIST: Final = Listing(filters={}, sort_keys={name: name for name in ("id", "name", "consumer", "created_at")})
+QOS_LIST: Final = Listing(filters={}, sort_keys=same("id name consumer created_at"))
 
 
 class Keys(Struct):

@@ -5,27 +5,13 @@ from typing import Any
 from msgspec import Struct
 
 from openevs.api.call import Call
-from openevs.api.wire.lists import Listing
+from openevs.api.wire.lists import Listing, same
 from openevs.api.wire.times import wire_time
 from openevs.domain.model import Attachment
 
 ATTACHMENT_LIST = Listing(
-    filters={
-        "id": "id",
-        "volume_id": "volume_id",
-        "instance_id": "instance_id",
-        "status": "status",
-        "attach_status": "attach_status",
-        "project_id": "project_id",
-    },
-    sort_keys={
-        "id": "id",
-        "volume_id": "volume_id",
-        "status": "status",
-        "attach_status": "status",
-        "instance_id": "instance_uuid",
-        "created_at": "created_at",
-    },
+    filters=same("id volume_id instance_id status attach_status project_id"),
+    sort_keys={**same("id volume_id status created_at"), "attach_status": "status", "instance_id": "instance_uuid"},
 )
 
 

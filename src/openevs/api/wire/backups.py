@@ -9,7 +9,7 @@ from msgspec import UNSET, Struct, UnsetType, field
 
 from openevs.api.call import Call
 from openevs.api.policy import allowed
-from openevs.api.wire.lists import Listing
+from openevs.api.wire.lists import Listing, same
 from openevs.api.wire.times import wire_time
 from openevs.domain.backup import Backup
 from openevs.domain.errors import InvalidInput
@@ -18,23 +18,13 @@ from openevs.domain.rules import SHOWN_METADATA, check_metadata, check_new_metad
 from openevs.service.backups import Shown
 
 BACKUP_LIST: Final = Listing(
-    filters={name: name for name in ("id", "name", "status", "volume_id", "snapshot_id", "project_id", "user_id")},
+    filters=same("id name status volume_id snapshot_id project_id user_id"),
     like={name: f"{name}_like" for name in ("name", "status", "volume_id", "description")},
     sort_keys={
-        "id": "id",
-        "name": "name",
+        **same("id name status volume_id snapshot_id availability_zone project_id user_id data_timestamp container"),
+        **same("created_at updated_at"),
         "display_name": "name",
-        "status": "status",
-        "volume_id": "volume_id",
-        "snapshot_id": "snapshot_id",
-        "availability_zone": "availability_zone",
-        "project_id": "project_id",
-        "user_id": "user_id",
-        "data_timestamp": "data_timestamp",
         "size": "size_gib",
-        "created_at": "created_at",
-        "updated_at": "updated_at",
-        "container": "container",
     },
     sort_since={"name": 37},
     time_filters=("created_at", "updated_at"),

@@ -8,7 +8,7 @@ from msgspec import Struct, field
 
 from openevs.api.call import Call
 from openevs.api.wire.bodies import flag
-from openevs.api.wire.lists import Listing
+from openevs.api.wire.lists import Listing, same
 from openevs.api.wire.times import wire_time
 from openevs.api.wire.volumes import volume_detail
 from openevs.domain.errors import InvalidInput
@@ -59,11 +59,8 @@ def _ids(name: str, text: str) -> list[str]:
 
 
 CLOUD_VOLUME_LIST = Listing(
-    filters={
-        name: name
-        for name in ("name", "status", "id", "ids", "multiattach", "volume_type", "availability_zone", "server_id")
-    },
-    sort_keys={"id": "id", "status": "status", "size": "size_gib", "created_at": "created_at"},
+    filters=same("name status id ids multiattach volume_type availability_zone server_id"),
+    sort_keys={**same("id status created_at"), "size": "size_gib"},
     metadata_since=0,
     parse={"multiattach": flag, "ids": _ids},
 )

@@ -8,7 +8,7 @@ from msgspec import UNSET, Struct, UnsetType, field
 from openevs.api.call import Call
 from openevs.api.policy import allowed
 from openevs.api.wire.bodies import flag
-from openevs.api.wire.lists import Listing
+from openevs.api.wire.lists import Listing, same
 from openevs.api.wire.times import wire_time
 from openevs.domain.group import Group, GroupSnapshot, GroupType
 
@@ -89,44 +89,25 @@ class GroupSpecsBody(Struct):
     group_specs: dict[str, str | None]
 
 
-_SORT: Final = {
-    name: name for name in ("id", "name", "status", "description", "created_at", "updated_at", "project_id", "user_id")
-}
+_SORT: Final = same("id name status description created_at updated_at project_id user_id")
 GROUP_LIST: Final = Listing(
     filters={
         "group_type": "group_type_id",
-        **{
-            name: name
-            for name in (
-                "id",
-                "name",
-                "status",
-                "description",
-                "group_type_id",
-                "availability_zone",
-                "group_snapshot_id",
-                "source_group_id",
-                "project_id",
-                "user_id",
-                "list_volume",
-            )
-        },
+        **same("id name status description group_type_id availability_zone group_snapshot_id source_group_id"),
+        **same("project_id user_id list_volume"),
     },
     like={"name": "name_like"},
-    sort_keys={**_SORT, "group_type_id": "group_type_id", "availability_zone": "availability_zone"},
+    sort_keys={**_SORT, **same("group_type_id availability_zone")},
 )
 GROUP_SNAPSHOT_LIST: Final = Listing(
-    filters={
-        name: name
-        for name in ("id", "name", "status", "description", "group_id", "group_type_id", "project_id", "user_id")
-    },
+    filters=same("id name status description group_id group_type_id project_id user_id"),
     like={"name": "name_like"},
-    sort_keys={**_SORT, "group_id": "group_id", "group_type_id": "group_type_id"},
+    sort_keys={**_SORT, **same("group_id group_type_id")},
     pages_since=29,
 )
 GROUP_TYPE_LIST: Final = Listing(
     filters={"is_public": "is_public"},
-    sort_keys={name: name for name in ("id", "name", "description", "is_public", "created_at", "updated_at")},
+    sort_keys=same("id name description is_public created_at updated_at"),
     strict_since=None,
 )
 

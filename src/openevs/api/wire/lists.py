@@ -56,37 +56,19 @@ class Listing(NamedTuple):
         return (*PAGING, *self.filters, *like, *self.time_filters, *metadata, *self.documents)
 
 
+def same(names: str) -> dict[str, str]:
+    """Return a table in which each of these names, with blanks between them, stands for itself."""
+    return {name: name for name in names.split()}
+
+
 SNAPSHOT_LIST = Listing(
-    filters={
-        "name": "name",
-        "status": "status",
-        "volume_id": "volume_id",
-        "availability_zone": "availability_zone",
-        "id": "id",
-        "user_id": "user_id",
-        "project_id": "project_id",
-        "consumes_quota": "consumes_quota",
-        "group_snapshot_id": "group_snapshot_id",
-    },
-    like={
-        "name": "name_like",
-        "status": "status_like",
-        "volume_id": "volume_id_like",
-        "description": "description_like",
-    },
+    filters=same("name status volume_id availability_zone id user_id project_id consumes_quota group_snapshot_id"),
+    like={name: f"{name}_like" for name in ("name", "status", "volume_id", "description")},
     sort_keys={
-        "id": "id",
-        "name": "name",
+        **same("id name status created_at updated_at volume_id description user_id project_id"),
         "display_name": "name",
-        "status": "status",
-        "created_at": "created_at",
-        "updated_at": "updated_at",
-        "volume_id": "volume_id",
         "size": "size_gib",
         "volume_size": "size_gib",
-        "description": "description",
-        "user_id": "user_id",
-        "project_id": "project_id",
     },
     sort_since={"name": 30},
     time_filters=("created_at", "updated_at"),

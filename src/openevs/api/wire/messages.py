@@ -5,24 +5,14 @@ from typing import Any
 from msgspec import UNSET, Struct, UnsetType
 
 from openevs.api.call import Call
-from openevs.api.wire.lists import Listing
+from openevs.api.wire.lists import Listing, same
 from openevs.api.wire.snapshot_replies import Link, Time
 from openevs.api.wire.times import wire_time
 from openevs.domain.message import Message
 
 MESSAGE_LIST = Listing(
-    filters={
-        name: name for name in ("id", "resource_uuid", "resource_type", "event_id", "request_id", "message_level")
-    },
-    sort_keys={
-        "id": "id",
-        "event_id": "event_id",
-        "resource_uuid": "resource_uuid",
-        "resource_type": "resource_type",
-        "message_level": "level",
-        "request_id": "request_id",
-        "created_at": "created_at",
-    },
+    filters=same("id resource_uuid resource_type event_id request_id message_level"),
+    sort_keys={**same("id event_id resource_uuid resource_type request_id created_at"), "message_level": "level"},
     pages_since=5,
 )
 

@@ -5,20 +5,14 @@ from typing import Annotated, Any
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from openevs.api.call import Call
-from openevs.api.wire.lists import Listing
+from openevs.api.wire.lists import Listing, same
 from openevs.api.wire.snapshot_replies import Link, Time
 from openevs.api.wire.times import wire_time
 from openevs.domain.transfer import Transfer
 
 TRANSFER_LIST = Listing(
     filters={"name": "name", "display_name": "name", "volume_id": "volume_id", "id": "id", "project_id": "project_id"},
-    sort_keys={
-        "id": "id",
-        "name": "name",
-        "display_name": "name",
-        "volume_id": "volume_id",
-        "created_at": "created_at",
-    },
+    sort_keys={**same("id name volume_id created_at"), "display_name": "name"},
     strict_since=None,
 )
 

@@ -7,7 +7,7 @@ from msgspec import UNSET, Struct, UnsetType, field
 from openevs.api.call import Call
 from openevs.api.policy import allowed
 from openevs.api.wire.bodies import FALSE, TRUE
-from openevs.api.wire.lists import Listing
+from openevs.api.wire.lists import Listing, same
 from openevs.domain.errors import InvalidInput
 from openevs.domain.model import VolumeType
 from openevs.service.types import VISIBLE_SPECS
@@ -24,8 +24,8 @@ def _public(name: str, text: str) -> bool | None:
 
 
 TYPE_LIST: Final = Listing(
-    filters={"is_public": "is_public", "name": "name", "description": "description"},
-    sort_keys={"id": "id", "name": "name", "created_at": "created_at", "description": "description"},
+    filters=same("is_public name description"),
+    sort_keys=same("id name created_at description"),
     parse={"is_public": _public},
     documents={"extra_specs": 52},
     strict_since=52,

@@ -8,7 +8,7 @@ from msgspec import UNSET, Struct, UnsetType, field
 from openevs.api.call import Call
 from openevs.api.policy import allowed
 from openevs.api.wire.bodies import flag
-from openevs.api.wire.lists import Listing, read_texts
+from openevs.api.wire.lists import Listing, read_texts, same
 from openevs.api.wire.times import wire_time
 from openevs.domain.backends import pool_name, service_uuid
 from openevs.domain.errors import InvalidInput
@@ -68,42 +68,18 @@ VOLUME_LIST = Listing(
     filters={
         "name": "name",
         "display_name": "name",
-        "status": "status",
-        "id": "id",
-        "user_id": "user_id",
-        "project_id": "project_id",
+        **same("status id user_id project_id"),
         "size": "size_gib",
-        "bootable": "bootable",
-        "multiattach": "multiattach",
-        "volume_type": "volume_type",
-        "availability_zone": "availability_zone",
-        "snapshot_id": "snapshot_id",
-        "source_volid": "source_volid",
-        "group_id": "group_id",
+        **same("bootable multiattach volume_type availability_zone snapshot_id source_volid group_id"),
         "glance_metadata": "image_metadata",
-        "consumes_quota": "consumes_quota",
-        "migration_status": "migration_status",
+        **same("consumes_quota migration_status"),
     },
-    like={
-        "name": "name_like",
-        "display_name": "name_like",
-        "status": "status_like",
-        "description": "description_like",
-    },
+    like={"name": "name_like", "display_name": "name_like", "status": "status_like", "description": "description_like"},
     sort_keys={
-        "id": "id",
-        "name": "name",
+        **same("id name status created_at updated_at bootable volume_type availability_zone description"),
+        **same("user_id project_id"),
         "display_name": "name",
-        "status": "status",
         "size": "size_gib",
-        "created_at": "created_at",
-        "updated_at": "updated_at",
-        "bootable": "bootable",
-        "volume_type": "volume_type",
-        "availability_zone": "availability_zone",
-        "description": "description",
-        "user_id": "user_id",
-        "project_id": "project_id",
     },
     time_filters=("created_at", "updated_at"),
     metadata_since=0,
