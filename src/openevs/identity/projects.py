@@ -29,7 +29,7 @@ class ProjectChanges(TypedDict, total=False):
     """What may be changed of a project; what is left out stays."""
 
     name: str
-    description: str
+    description: str | None
     enabled: bool
 
 

@@ -8,6 +8,7 @@ from openevs.domain.ids import new_uuid
 from openevs.domain.model import Caller, VolumeType
 from openevs.domain.rules import NAME_MAX_BYTES, byte_length
 from openevs.service.deps import Deps, accept
+from openevs.service.types import unused_type
 from openevs.store import types as store
 from openevs.store.database import Tx
 
@@ -74,7 +75,7 @@ async def set_encryption(
     type are refused, since nothing here encrypts. Raises NotFound, Conflict, InUse."""
 
     def change(tx: Tx) -> tuple[dict[str, Any], None]:
-        found = _without_volumes(tx, type_id)
+        found = unused_type(tx, type_id, "their encryption")
         if encryption_id is None and found.encryption is not None:
             raise InUse("volume type", f"{type_id} has an encryption already.")
         # A type has one, so its id is not looked at: python-cinderclient sends the word "provider" in its place.
@@ -93,19 +94,12 @@ async def delete_encryption(deps: Deps, type_id: str) -> None:
     """Forget how volumes of a type are to be encrypted. Raises NotFound, InUse."""
 
     def change(tx: Tx) -> None:
-        found = _without_volumes(tx, type_id)
+        found = unused_type(tx, type_id, "their encryption")
         if found.encryption is None:
             raise NotFound("encryption of volume type", type_id)
         store.update_type(tx, type_id, {"encryption": None})
 
     await deps.db.write(change)
-
-
-def _without_volumes(tx: Tx, type_id: str) -> VolumeType:
-    found = store.find_type(tx, type_id)
-    if store.count_volumes_of_type(tx, type_id):
-        raise InUse("volume type", f"{found.name!r} is the type of volumes, so their encryption cannot change.")
-    return found
 
 
 # Defaults of projects -------------------------------------------------------------------------------------------

@@ -179,7 +179,7 @@ async def set_specs(deps: Deps, type_id: str, specs: Mapping[str, Any]) -> dict[
     checked = check_specs("extra_specs", specs)
 
     def change(tx: Tx) -> dict[str, str]:
-        found = _unused(tx, type_id)
+        found = unused_type(tx, type_id)
         store.update_type(tx, type_id, {"extra_specs": {**found.extra_specs, **checked}})
         return checked
 
@@ -190,7 +190,7 @@ async def delete_spec(deps: Deps, type_id: str, key: str) -> None:
     """Remove an extra spec of a type that no volume is of. Raises NotFound, InUse."""
 
     def change(tx: Tx) -> None:
-        left = dict(_unused(tx, type_id).extra_specs)
+        left = dict(unused_type(tx, type_id).extra_specs)
         if left.pop(key, None) is None:
             raise NotFound("extra spec", key)
         store.update_type(tx, type_id, {"extra_specs": left})
@@ -198,8 +198,9 @@ async def delete_spec(deps: Deps, type_id: str, key: str) -> None:
     await deps.db.write(change)
 
 
-def _unused(tx: Tx, type_id: str) -> VolumeType:
+def unused_type(tx: Tx, type_id: str, what: str = "what they are like") -> VolumeType:
+    """Return a type, of which `what` is to change. Raises NotFound, InUse (there are volumes of it)."""
     found = store.find_type(tx, type_id)
     if store.count_volumes_of_type(tx, type_id):
-        raise InUse("volume type", f"{found.name!r} is the type of volumes, so what they are like cannot change.")
+        raise InUse("volume type", f"{found.name!r} is the type of volumes, so {what} cannot change.")
     return found

@@ -19,7 +19,7 @@ from openevs.api.wire.backups import (
     read_record,
     record_of,
 )
-from openevs.api.wire.bodies import check_uuid, convert, flag, parse
+from openevs.api.wire.bodies import check_uuid, convert, flag, given, parse
 from openevs.api.wire.lists import list_query, page_reply
 from openevs.domain.errors import InvalidInput
 from openevs.service import backups as service
@@ -90,7 +90,7 @@ def _id(call: Call) -> str:
 async def put_backup(call: Call) -> Reply:
     """Change name, description or metadata."""
     body = parse(call, "backup", BackupUpdate)
-    changes = {name: value for name in ("name", "description") if (value := getattr(body, name)) is not UNSET}
+    changes = given(body, "name", "description")
     if body.metadata is not UNSET and call.at_least(_METADATA_SINCE):
         changes["metadata"] = body.metadata or {}
     return Reply(

@@ -3,11 +3,9 @@
 from functools import partial
 from typing import Any, Final
 
-from msgspec import UNSET
-
 from openevs.api.call import Call, Reply, Route
 from openevs.api.handlers.cloudsnapshots import selects_nothing
-from openevs.api.wire.bodies import flag, json_object, parse
+from openevs.api.wire.bodies import flag, given, json_object, parse
 from openevs.api.wire.cloudvolumes import CLOUD_VOLUME_LIST, CloudVolumeCreate, Extend, cloud_volume
 from openevs.api.wire.lists import list_query, page_reply
 from openevs.api.wire.volumes import VolumeUpdate, volume_summary, whole_number
@@ -107,11 +105,7 @@ async def get_cloudvolume(call: Call) -> Reply:
 async def put_cloudvolume(call: Call) -> Reply:
     """Change name or description. The answer has no envelope, as EVS documents."""
     body = parse(call, "volume", VolumeUpdate)
-    changes = {
-        name: value
-        for name, value in (("name", body.name), ("description", body.description), ("metadata", body.metadata))
-        if value is not UNSET
-    }
+    changes = given(body, "name", "description", "metadata")
     volume, attachments = await service.update_volume(call.deps, call.caller, call.path["volume_id"], changes)
     return Reply(cloud_volume(call, volume, attachments))
 

@@ -8,7 +8,7 @@ from msgspec import UNSET, UnsetType
 
 from openevs.api.call import Call, Reply, Route
 from openevs.api.handlers.actions import Action, run_action
-from openevs.api.wire.bodies import check_uuid, flag, parse
+from openevs.api.wire.bodies import check_uuid, flag, given, parse
 from openevs.api.wire.groups import (
     GROUP_LIST,
     GroupCopy,
@@ -70,7 +70,7 @@ async def get_group(call: Call) -> Reply:
 async def put_group(call: Call) -> Reply:
     """Change name or description; let volumes join or leave."""
     body = parse(call, "group", GroupUpdate)
-    texts = {name: value for name in ("name", "description") if (value := getattr(body, name)) is not UNSET}
+    texts = given(body, "name", "description")
     change = change_of("group", body, texts)
     await check_generic_group(call.deps, call.caller, call.path["group_id"])
     await service.update_group(call.deps, call.caller, call.path["group_id"], change)

@@ -1,14 +1,12 @@
 """Projects (spec 1.3)."""
 
 from collections.abc import Sequence
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
 from urllib.parse import urlencode
-
-from msgspec import UNSET
 
 from openevs.api.call import Call, Reply
 from openevs.api.handlers.identity_calls import grant_of, iam_route
-from openevs.api.wire.bodies import convert, json_object
+from openevs.api.wire.bodies import convert, given, json_object
 from openevs.api.wire.identity import check_domain, collection, flag_filter, in_the_domain, project_view
 from openevs.api.wire.identity_bodies import ProjectCreate, ProjectCreateBody, ProjectUpdate, ProjectUpdateBody
 from openevs.domain.errors import InvalidInput
@@ -54,13 +52,7 @@ async def patch_project(call: Call) -> Reply:
     """Change a project."""
     body = convert(json_object(call), ProjectUpdateBody).project
     _check_place(body)
-    changes: ProjectChanges = {}
-    if body.name is not UNSET:
-        changes["name"] = body.name
-    if body.description is not UNSET:
-        changes["description"] = body.description or ""
-    if body.enabled is not UNSET:
-        changes["enabled"] = body.enabled
+    changes = cast("ProjectChanges", given(body, *ProjectChanges.__annotations__))
     project = await service.update_project(call.identity, await grant_of(call), call.path["project_id"], changes)
     return Reply({"project": project_view(call, project)})
 

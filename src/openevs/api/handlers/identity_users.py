@@ -1,10 +1,10 @@
 """Users."""
 
-from msgspec import UNSET
+from typing import cast
 
 from openevs.api.call import Call, Reply
 from openevs.api.handlers.identity_calls import grant_of, iam_route
-from openevs.api.wire.bodies import convert, json_object
+from openevs.api.wire.bodies import convert, given, json_object
 from openevs.api.wire.identity import check_domain, collection, flag_filter, in_the_domain, project_view, user_view
 from openevs.api.wire.identity_bodies import PasswordChangeBody, UserCreateBody, UserUpdateBody
 from openevs.identity import users as service
@@ -40,19 +40,7 @@ async def patch_user(call: Call) -> Reply:
     """Change a user."""
     body = convert(json_object(call), UserUpdateBody).user
     check_domain("user.domain_id", body.domain_id)
-    changes: UserChanges = {}
-    if body.name is not UNSET:
-        changes["name"] = body.name
-    if body.password is not UNSET:
-        changes["password"] = body.password
-    if body.email is not UNSET:
-        changes["email"] = body.email
-    if body.description is not UNSET:
-        changes["description"] = body.description
-    if body.default_project_id is not UNSET:
-        changes["default_project_id"] = body.default_project_id
-    if body.enabled is not UNSET:
-        changes["enabled"] = body.enabled
+    changes = cast("UserChanges", given(body, *UserChanges.__annotations__))
     user = await service.update_user(call.identity, await grant_of(call), call.path["user_id"], changes)
     return Reply({"user": user_view(call, user)})
 

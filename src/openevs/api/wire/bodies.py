@@ -75,6 +75,11 @@ def convert(value: object, struct: type[S]) -> S:
         raise InvalidInput(where.lstrip(".") or "body", f"{what[:1].lower()}{what[1:]}.", "EVS.1018") from None
 
 
+def given(body: msgspec.Struct, *names: str) -> dict[str, Any]:
+    """Return those of a body's fields that it has."""
+    return {name: value for name in names if (value := getattr(body, name)) is not msgspec.UNSET}
+
+
 def json_type(value: object) -> str:
     """Return what JSON calls the type of a value."""
     names = {dict: "object", list: "array", str: "string", bool: "boolean", int: "number", float: "number"}
