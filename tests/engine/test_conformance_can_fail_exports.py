@@ -1,6 +1,5 @@
 """The conformance suite's checks of exports: engines with one mistake each, which the named checks must find."""
 
-import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -8,23 +7,14 @@ from pathlib import Path
 import pytest
 
 from openevs.domain.ids import SnapshotId, VolumeId
-from openevs.engine.errors import EngineError
-from openevs.engine.memory import MemoryEngine
 from openevs.engine.port import ExportFacts, ExportSpec, VolumeFacts
-from openevs.testing.conformance import CHECKS, ConformanceError, ExportBench, run_check
+from openevs.testing.conformance import ExportBench
 from openevs.testing.exporting import ExportingMemoryEngine, ExportingMemoryStorage
 from openevs.testing.nbd_server import NbdServer
+from tests.engine.mistakes import WrongExportingEngine, expect_found
 
 
-class WrongEngine(ExportingMemoryEngine):
-    """An exporting engine whose storage the mistakes below can reach."""
-
-    def __init__(self, storage: ExportingMemoryStorage) -> None:
-        super().__init__(storage)
-        self.storage = storage
-
-
-class ServesOn(WrongEngine):
+class ServesOn(WrongExportingEngine):
     """Forgets the export, and leaves the server running."""
 
     async def ensure_no_export(self, volume_id: VolumeId) -> None:
@@ -39,7 +29,7 @@ class ServesOn(WrongEngine):
 _abandoned: list[NbdServer] = []
 
 
-class RepeatMovesTheExport(WrongEngine):
+class RepeatMovesTheExport(WrongExportingEngine):
     async def ensure_export(self, spec: ExportSpec) -> ExportFacts:
         facts = await super().ensure_export(spec)
         present = self.storage.exports[spec.volume_id]
@@ -47,50 +37,48 @@ class RepeatMovesTheExport(WrongEngine):
         return facts
 
 
-class TakesAnyWayForTheSame(WrongEngine):
+class TakesAnyWayForTheSame(WrongExportingEngine):
     async def ensure_export(self, spec: ExportSpec) -> ExportFacts:
         present = self.storage.exports.get(spec.volume_id)
         return present.facts if present is not None else await super().ensure_export(spec)
 
 
-class ReadOnlyIsWritable(WrongEngine):
+class ReadOnlyIsWritable(WrongExportingEngine):
     async def ensure_export(self, spec: ExportSpec) -> ExportFacts:
         facts = await super().ensure_export(replace(spec, read_only=False))
         return replace(facts, read_only=spec.read_only)
 
 
-class DeletesExported(WrongEngine):
+class DeletesExported(WrongExportingEngine):
     async def ensure_no_volume(self, volume_id: VolumeId) -> None:
         await self.ensure_no_export(volume_id)
         await super().ensure_no_volume(volume_id)
 
 
-class RevertsExported(WrongEngine):
+class RevertsExported(WrongExportingEngine):
     async def ensure_reverted(self, volume_id: VolumeId, snapshot_id: SnapshotId, token: int) -> VolumeFacts:
         await self.ensure_no_export(volume_id)
         return await super().ensure_reverted(volume_id, snapshot_id, token)
 
 
-class ForgetsExportsOnRestart(WrongEngine):
+class ForgetsExportsOnRestart(WrongExportingEngine):
     async def open(self) -> None:
         await super().open()
         for volume_id in list(self.storage.exports):
             await self.ensure_no_export(volume_id)
 
 
-class ListsNone(WrongEngine):
+class ListsNone(WrongExportingEngine):
     async def list_exports(self) -> Mapping[VolumeId, ExportFacts]:
         return {}
 
 
-class LosesBytesAtTheEnd(WrongEngine):
+class LosesBytesAtTheEnd(WrongExportingEngine):
     async def ensure_no_export(self, volume_id: VolumeId) -> None:
         was_exported = volume_id in self.storage.exports
         await super().ensure_no_export(volume_id)
         if was_exported:
-            memory = MemoryEngine(self.storage.memory)
-            await memory.open()
-            await memory.write_zeros(volume_id, 0, 512)
+            await (await self.alone()).write_zeros(volume_id, 0, 512)
 
 
 MISTAKES: list[tuple[Callable[[ExportingMemoryStorage], ExportingMemoryEngine], str]] = [
@@ -110,16 +98,11 @@ MISTAKES: list[tuple[Callable[[ExportingMemoryStorage], ExportingMemoryEngine], 
 def test_mistake_is_found(
     wrong: Callable[[ExportingMemoryStorage], ExportingMemoryEngine], check_name: str, tmp_path: Path
 ) -> None:
-    (check,) = (check for check in CHECKS if check.name == check_name)
+    storage = ExportingMemoryStorage(tmp_path)
 
-    async def run() -> None:
-        storage = ExportingMemoryStorage(tmp_path)
-        bench = await ExportBench(lambda: wrong(storage), end=storage.stop_serving).open()
-        with pytest.raises((ConformanceError, EngineError, OSError)):
-            await run_check(check, bench)
-        await bench.close()
+    async def end() -> None:
+        await storage.stop_serving()
         while _abandoned:
-            server = _abandoned.pop()
-            await server.stop()
+            await _abandoned.pop().stop()
 
-    asyncio.run(run())
+    expect_found(check_name, ExportBench(lambda: wrong(storage), end=end))

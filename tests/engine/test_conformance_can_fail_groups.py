@@ -8,30 +8,16 @@ from pathlib import Path
 import pytest
 
 from openevs.domain.ids import VolumeId
-from openevs.engine.errors import EngineError
-from openevs.engine.memory import MemoryEngine
 from openevs.engine.port import UNTHROTTLED, ExportFacts, ExportSpec, Limits, SnapshotFacts, SnapshotSpec
-from openevs.testing.conformance import CHECKS, ConformanceError, ExportBench, run_check
+from openevs.testing.conformance import ExportBench
 from openevs.testing.conformance.groups import faults_of_group
 from openevs.testing.exporting import ExportingMemoryEngine, ExportingMemoryStorage
 from openevs.testing.nbd_server import NbdServer
 from openevs.testing.pace import Pace
+from tests.engine.mistakes import WrongExportingEngine, expect_found
 
 
-class WrongEngine(ExportingMemoryEngine):
-    """An exporting engine whose storage the mistakes below can reach."""
-
-    def __init__(self, storage: ExportingMemoryStorage) -> None:
-        super().__init__(storage)
-        self.storage = storage
-
-    async def alone(self) -> MemoryEngine:
-        memory = MemoryEngine(self.storage.memory)
-        await memory.open()
-        return memory
-
-
-class OneAfterTheOther(WrongEngine):
+class OneAfterTheOther(WrongExportingEngine):
     async def ensure_group_snapshot(self, specs: Sequence[SnapshotSpec]) -> Sequence[SnapshotFacts]:
         for spec in specs:
             await self.ensure_snapshot(spec)
@@ -43,7 +29,7 @@ class OneAfterTheOther(WrongEngine):
         return await super().ensure_group_snapshot(specs)
 
 
-class RepeatFreezesAgain(WrongEngine):
+class RepeatFreezesAgain(WrongExportingEngine):
     async def ensure_group_snapshot(self, specs: Sequence[SnapshotSpec]) -> Sequence[SnapshotFacts]:
         kept, together = self.storage.memory.snapshots, frozenset(spec.snapshot_id for spec in specs)
         for spec in specs:
@@ -52,7 +38,7 @@ class RepeatFreezesAgain(WrongEngine):
         return await super().ensure_group_snapshot(specs)
 
 
-class TakesTheRest(WrongEngine):
+class TakesTheRest(WrongExportingEngine):
     """Takes what is not there yet, at a moment of its own."""
 
     async def ensure_group_snapshot(self, specs: Sequence[SnapshotSpec]) -> Sequence[SnapshotFacts]:
@@ -62,7 +48,7 @@ class TakesTheRest(WrongEngine):
         return [kept[spec.snapshot_id].facts for spec in specs]
 
 
-class LeavesAHalf(WrongEngine):
+class LeavesAHalf(WrongExportingEngine):
     """Refused or cut short, leaves the snapshots that it has got to."""
 
     async def ensure_group_snapshot(self, specs: Sequence[SnapshotSpec]) -> Sequence[SnapshotFacts]:
@@ -75,12 +61,12 @@ class LeavesAHalf(WrongEngine):
         return await super().ensure_group_snapshot(specs)
 
 
-class FreezesWhatIsApart(WrongEngine):
+class FreezesWhatIsApart(WrongExportingEngine):
     async def ensure_group_snapshot(self, specs: Sequence[SnapshotSpec]) -> Sequence[SnapshotFacts]:
         return await (await self.alone()).ensure_group_snapshot(specs)
 
 
-class OnlyServedOnes(WrongEngine):
+class OnlyServedOnes(WrongExportingEngine):
     """Freezes those in use, and copies the others when they are asked for again."""
 
     async def ensure_group_snapshot(self, specs: Sequence[SnapshotSpec]) -> Sequence[SnapshotFacts]:
@@ -92,12 +78,12 @@ class OnlyServedOnes(WrongEngine):
         return taken
 
 
-class IgnoresLimits(WrongEngine):
+class IgnoresLimits(WrongExportingEngine):
     async def ensure_export(self, spec: ExportSpec) -> ExportFacts:
         return await super().ensure_export(replace(spec, limits=UNTHROTTLED))
 
 
-class LimitsAreForTheNextClient(WrongEngine):
+class LimitsAreForTheNextClient(WrongExportingEngine):
     async def ensure_limits(self, volume_id: VolumeId, limits: Limits) -> None:
         before = self.storage.exports[volume_id].pace.limits if volume_id in self.storage.exports else limits
         await super().ensure_limits(volume_id, limits)
@@ -105,14 +91,14 @@ class LimitsAreForTheNextClient(WrongEngine):
             await super().ensure_limits(volume_id, before)
 
 
-class ForgetsLimits(WrongEngine):
+class ForgetsLimits(WrongExportingEngine):
     async def open(self) -> None:
         await super().open()
         for volume_id in self.storage.exports:
             await self.ensure_limits(volume_id, UNTHROTTLED)
 
 
-class KeepsLimits(WrongEngine):
+class KeepsLimits(WrongExportingEngine):
     """Serves anew with the limits of before."""
 
     def __init__(self, storage: ExportingMemoryStorage) -> None:
@@ -132,7 +118,7 @@ class OneClient(NbdServer):
         return len(self._connections) == 1 and await super()._negotiate(reader, writer)
 
 
-class ServesOneClient(WrongEngine):
+class ServesOneClient(WrongExportingEngine):
     async def _serve(self, asked: ExportFacts, pace: Pace) -> tuple[NbdServer, ExportFacts]:
         server, facts = await super()._serve(asked, pace)
         server.__class__ = OneClient
@@ -159,16 +145,8 @@ MISTAKES: list[tuple[Callable[[ExportingMemoryStorage], ExportingMemoryEngine], 
 def test_mistake_is_found(
     wrong: Callable[[ExportingMemoryStorage], ExportingMemoryEngine], check_name: str, tmp_path: Path
 ) -> None:
-    (check,) = (check for check in CHECKS if check.name == check_name)
-
-    async def run() -> None:
-        storage = ExportingMemoryStorage(tmp_path)
-        bench = await ExportBench(lambda: wrong(storage), end=storage.stop_serving).open()
-        with pytest.raises((ConformanceError, EngineError, OSError)):
-            await run_check(check, bench)
-        await bench.close()
-
-    asyncio.run(run())
+    storage = ExportingMemoryStorage(tmp_path)
+    expect_found(check_name, ExportBench(lambda: wrong(storage), end=storage.stop_serving))
 
 
 def test_snapshots_one_after_the_other_are_no_group_snapshot(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """The conformance suite itself, of letting go and taking over: engines with one mistake each, which it must find."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -8,24 +7,17 @@ from datetime import UTC, datetime
 import pytest
 
 from openevs.domain.ids import SnapshotId, VolumeId
-from openevs.engine.errors import EngineError, Mismatch
+from openevs.engine.errors import Mismatch
 from openevs.engine.memory import MemoryEngine, MemoryStorage
 from openevs.engine.port import Objects, SnapshotFacts, SnapshotSpec, Stray, VolumeFacts, VolumeSpec
-from openevs.testing.conformance import CHECKS, ConformanceError, MemoryBench, run_check
+from openevs.testing.conformance import CHECKS, MemoryBench
+from tests.engine.mistakes import WrongEngine, expect_found
 
 VOLUME, SNAPSHOT, BOTH = (
     "volume_released_and_adopted",
     "snapshot_released_and_adopted",
     "released_with_a_released_snapshot",
 )
-
-
-class WrongEngine(MemoryEngine):
-    """A memory engine whose storage the mistakes below can reach."""
-
-    def __init__(self, storage: MemoryStorage) -> None:
-        super().__init__(storage)
-        self.storage = storage
 
 
 class ReleasedIsStillListed(WrongEngine):
@@ -217,14 +209,7 @@ MISTAKES: list[tuple[Callable[[MemoryStorage], MemoryEngine], str]] = [
 
 @pytest.mark.parametrize(("wrong", "check_name"), MISTAKES)
 def test_mistake_is_found(wrong: Callable[[MemoryStorage], MemoryEngine], check_name: str) -> None:
-    (check,) = (check for check in CHECKS if check.name == check_name)
-
-    async def run() -> None:
-        bench = await MemoryBench(wrong).open()
-        with pytest.raises((ConformanceError, EngineError)):
-            await run_check(check, bench)
-
-    asyncio.run(run())
+    expect_found(check_name, MemoryBench(wrong))
 
 
 def test_every_power_to_adopt_is_checked() -> None:
