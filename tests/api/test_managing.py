@@ -74,6 +74,10 @@ def test_volume_let_go_and_managed_again(tmp_path: Path, layers: bool) -> None:
         (only,) = listed["manageable-volumes"]
         assert (only["cinder_id"], only["safe_to_manage"]) == (managed["id"], False)
         assert only["reason_not_safe"] == "already managed"
+        await let_go(admin, "volume", managed["id"])
+        body = {"host": HOST, "ref": {"source-name": f"volume-{managed['id']}"}, "bootable": None}
+        managed = (await ok(admin, "POST", "/v3/{p}/os-volume-manage", {"volume": body}))["volume"]
+        assert (await admin.until("volume", managed["id"], "available"))["bootable"] == "false"
         await ok(admin, "DELETE", f"/v3/{{p}}/volumes/{managed['id']}")
         await admin.until("volume", managed["id"], "gone")
 

@@ -97,7 +97,10 @@ CHOICES: Final = (
         "405, naming those it has, where Cinder says 404; 404: the path is another",
     ),
     (
-        "null where Cinder wants a value or nothing: an attachment's `instance_uuid`, a type's `extra_specs`",
+        (
+            "null where Cinder wants a value or nothing: an attachment's `instance_uuid`, a type's `extra_specs`, "
+            "`bootable` of what is managed, as `openstack volume create --remote-source` sends it"
+        ),
         "as if it were left out",
     ),
     (

@@ -26,7 +26,7 @@ async def post_managed_volume(call: Call) -> Reply:
         volume_type=body.volume_type,
         availability_zone=body.availability_zone,
         metadata=body.metadata or {},
-        bootable=flag("bootable", body.bootable),
+        bootable=body.bootable is not None and flag("bootable", body.bootable),
     )
     volume = await service.manage_volume(call.deps, call.caller, new)
     return Reply({"volume": volume_detail(call, volume)})

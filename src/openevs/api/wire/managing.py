@@ -23,7 +23,7 @@ class VolumeManage(Struct):
     volume_type: str | None = None
     availability_zone: str | None = None
     metadata: dict[str, Any] | None = None
-    bootable: bool | str | int = False
+    bootable: bool | str | int | None = None
 
 
 class SnapshotManage(Struct):
