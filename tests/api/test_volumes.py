@@ -449,10 +449,17 @@ def test_what_takes_long_says_why_it_failed_last(tmp_path: Path) -> None:
         made = (await client.call("POST", "/v3/{p}/snapshots", asked)).json()["snapshot"]
         shown = (await client.get(f"/v3/{{p}}/snapshots/{made['id']}"))["snapshot"]
         assert (shown["status"], shown["openevs:reason"]) == ("creating", "the daemon hangs")
+        third = await client.volume()
+        faults.fail("ensure_snapshot", Transient("the disk hangs"))
+        asked = {"backup": {"volume_id": third["id"]}}
+        saved = (await client.call("POST", "/v3/{p}/backups", asked)).json()["backup"]
+        shown = (await client.get(f"/v3/{{p}}/backups/{saved['id']}"))["backup"]
+        assert (shown["status"], shown["fail_reason"]) == ("creating", "the disk hangs")
         for operation in await run.app.db.read(list_operations, only_open=True, limit=9):
             await run.app.db.write(retry_operation, operation.id, utc_now())
         run.app.runner._wake.set()
         assert (await client.until("snapshot", made["id"], "available"))["openevs:reason"] is None
+        assert (await client.until("backup", saved["id"], "available"))["fail_reason"] is None
         assert "openevs:reason" not in await client.until("volume", volume["id"], "available")
 
     at_work(tmp_path, work, engine=faulty(MemoryEngine(), faults), operations__retry_seconds="30")

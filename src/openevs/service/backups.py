@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from openevs.domain.backup import (
     BACKUP_STATUSES,
+    TRANSITIONAL_BACKUP_STATUSES,
     Backup,
     BackupMoves,
     backup_usage,
@@ -17,7 +18,7 @@ from openevs.domain.ids import BackupId, new_uuid
 from openevs.domain.lifecycle import SnapshotMoves, VolumeMoves, reset
 from openevs.domain.model import Caller, Operation, Snapshot, Volume
 from openevs.domain.rules import check_metadata, check_text
-from openevs.service.deps import Deps, accept, queue_work, settle
+from openevs.service.deps import Deps, accept, queue_work, settle, why_put_off
 from openevs.service.parts import check_thawed
 from openevs.service.placing import check_zone
 from openevs.service.queries import BACKUP_FILTERS, ListQuery, read_page
@@ -180,7 +181,10 @@ async def get_backup(deps: Deps, caller: Caller, backup_id: str) -> Shown:
         return Shown(found, bool(store.parents_among(tx, [found.id])))
 
     await settle(deps, caller, backup_id)
-    return await deps.db.read(find)
+    shown = await deps.db.read(find)
+    if shown.backup.status not in TRANSITIONAL_BACKUP_STATUSES:
+        return shown
+    return shown._replace(backup=shown.backup._replace(fail_reason=why_put_off(deps, shown.backup)))
 
 
 async def list_backups(deps: Deps, caller: Caller, query: ListQuery) -> tuple[list[Shown], int | None]:

@@ -159,5 +159,10 @@ def with_reason(deps: Deps, record: Waiting) -> Waiting:
     """Return a record that is to be shown; if work on it goes on, with the reason why its last try has failed."""
     if record.reason is not None or record.status not in _UNDER_WAY:
         return record
+    return record._replace(reason=why_put_off(deps, record))
+
+
+def why_put_off(deps: Deps, record: Waiting | Backup) -> str | None:
+    """Return why the last try of the work on a record has failed; None if none has."""
     work = deps.db.read_now(claimant, RESOURCES[type(record)], record.id)
-    return record if work is None else record._replace(reason=work.error)
+    return None if work is None else work.error
