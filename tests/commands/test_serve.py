@@ -18,3 +18,20 @@ def test_a_data_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert f"{lock} cannot be used: Is a directory." in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_as_many_files_may_be_open_as_the_system_lets(tmp_path: Path) -> None:
+    """And who lets few is told, before clients find none left."""
+    command = [sys.executable, "-m", "openevs.cli", "serve", "--data-folder", str(tmp_path / "data"), "--port", "0"]
+    limited = ["bash", "-c", 'ulimit -S -n 100; ulimit -H -n 600; exec "$@"', "-", *command]
+    with subprocess.Popen(limited, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        limits = Path(f"/proc/{process.pid}/limits").read_text()
+        process.terminate()
+        said = process.stderr.read()
+    (found,) = (line.split()[3:5] for line in limits.splitlines() if line.startswith("Max open files"))
+    assert found == ["600", "600"]
+    assert '"limit": 600' in said
+    assert "few_open_files" in said

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import resource
 import signal
 import socket
 import sys
@@ -28,11 +29,17 @@ from openevs.vault.errors import VaultError
 
 log = structlog.get_logger()
 
+FILES = 65536
+"""For some twenty thousand attached volumes; where there is no limit at all, it is as well to have one."""
+FEW_FILES = 1024
+"""What a system gives everybody."""
+
 
 def run(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM. Raises Failure."""
     hold_standard_files()
     configure_logging(settings.log)
+    open_more_files()
     # Whatever this process makes is its owner's alone, unless it says otherwise.
     os.umask(0o077)
     try:
@@ -43,6 +50,17 @@ def run(settings: Settings) -> None:
         raise Failure(text) from None
     with listener, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(settings, listener))
+
+
+def open_more_files() -> None:
+    """Have as many files open as we may: the usual limit is for programs that use `select`."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    if wanted < FEW_FILES:
+        why = "an attached volume takes two, a client one; a client that finds none left is cut off"
+        log.warning("few_open_files", limit=hard, why=why)
 
 
 async def _serve(settings: Settings, listener: socket.socket) -> None:
