@@ -21,7 +21,7 @@ from openevs.api.routes import ROUTES, build_tree
 from openevs.domain.errors import Unavailable
 from openevs.domain.ids import GIB
 from openevs.engine.errors import EngineError
-from openevs.engine.port import Engine
+from openevs.engine.port import Engine, Exports
 from openevs.engine.wrap import limited, measured
 from openevs.identity.bootstrap import NOTHING, Bootstrap, bootstrap
 from openevs.identity.credentials import move_credentials, write_credentials
@@ -31,6 +31,7 @@ from openevs.operations.admission import admit_pool
 from openevs.operations.catalog import KINDS
 from openevs.operations.kind import Beside, Kind
 from openevs.operations.progress import Progresses
+from openevs.operations.reconciling import tell_addresses
 from openevs.operations.runner import Runner
 from openevs.operations.sweeps import Sweeper
 from openevs.service.deps import Deps
@@ -176,6 +177,10 @@ class Application:
         await asyncio.to_thread(migrate, self.settings.database_url)
         await self.engine.open()
         await self.db.write(admit_pool, self.engine.describe(), await self.engine.list_objects())
+        if isinstance(self.engine, Exports):
+            moved = await self.db.write(tell_addresses, await self.engine.list_exports())
+            if moved:
+                log.warning("addresses_changed", attachments=moved, why="volumes are served elsewhere than they were")
         await ensure_types(self.deps)
         await ensure_group_types(self.deps)
 

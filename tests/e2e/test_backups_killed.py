@@ -19,7 +19,7 @@ import pytest
 from openevs.domain.ids import GIB
 from openevs.engine.nbd import NbdClient
 from openevs.testing.application import Client, log_in
-from tests.commands.test_doctor import credentials
+from tests.commands.serving import credentials
 from tests.kill.service import Service
 
 pytestmark = pytest.mark.skipif(shutil.which("qemu-storage-daemon") is None, reason="needs QEMU")

@@ -15,6 +15,7 @@ Where a volume is served may contain a secret (the key of TLS-PSK). With one ste
 attachment's row and nowhere else.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -60,6 +61,13 @@ def connection_info(facts: ExportFacts, qos_specs: dict[str, str] | None = None)
             "qos_specs": qos_specs,
         },
     }
+
+
+def moved_info(info: Mapping[str, Any], facts: ExportFacts) -> dict[str, Any]:
+    """Return what a client was told, with where the volume is served now."""
+    told = info["data"]
+    now = connection_info(facts, told["qos_specs"])
+    return {**now, "data": {**now["data"], "access_mode": told["access_mode"]}}
 
 
 async def serve(engine: Engine, operation: Operation, facts: Facts) -> Facts:

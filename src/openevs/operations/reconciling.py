@@ -1,4 +1,4 @@
-"""Rows that an old copy, of the database or of the pool, has made untrue: brought to what is in the pool.
+"""Rows that a copy, of the database or of the pool, has made untrue: brought to what is in the pool.
 
 Work that is open in an old database was done long ago, and what came after it is not known: it is ended as failed, and
 not done again. Who is attached is who is served. Sizes are those of the bytes. Rows of what is not in the pool stay,
@@ -14,10 +14,11 @@ from openevs.domain.lifecycle import VolumeMoves, rest
 from openevs.domain.model import Attachment, Volume
 from openevs.engine.port import ExportFacts, Objects
 from openevs.operations.catalog import KINDS
-from openevs.operations.connect_volume import connection_info
+from openevs.operations.connect_volume import moved_info
 from openevs.operations.ends import end_volume
 from openevs.operations.runner import close_operation
 from openevs.store.attachments import (
+    attachments_of,
     attachments_of_one,
     delete_attachment_row,
     insert_attachment,
@@ -67,8 +68,8 @@ def believe_exports(
         connected = [each for each in attachments_of_one(tx, row.id) if each.connection_info is not None]
         for attachment in attachments_of_one(tx, row.id):
             if attachment.connection_info is not None and export is not None:
-                update_attachment(tx, attachment.id, {"connection_info": connection_info(export)})
-            elif attachment.connection_info is not None or export is not None:
+                continue
+            if attachment.connection_info is not None or export is not None:
                 delete_attachment_row(tx, attachment.id)
             else:
                 left.append(attachment.status)
@@ -78,3 +79,19 @@ def believe_exports(
             end_volume(tx, row.id, VolumeMoves.found_served, now)
         elif connected:
             end_volume(tx, row.id, rest(VolumeMoves.found_unserved, left), now)
+    tell_addresses(tx, exports)
+
+
+def tell_addresses(tx: Tx, exports: Mapping[VolumeId, ExportFacts]) -> int:
+    """Let attachments say where their volumes are served: the data folder may have been moved, or be a copy, and what
+    they said lead to where it was before. Return how many have changed."""
+    changed = 0
+    attachments = attachments_of(tx, list(exports))
+    for volume_id, export in exports.items():
+        for attachment in attachments.get(volume_id, ()):
+            if attachment.connection_info is not None:
+                info = moved_info(attachment.connection_info, export)
+                if info != attachment.connection_info:
+                    update_attachment(tx, attachment.id, {"connection_info": info})
+                    changed += 1
+    return changed

@@ -12,7 +12,7 @@ import signal
 import socket
 import struct
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -298,17 +298,27 @@ class Daemon:
 def find_running(folder: Path) -> list[tuple[Path, int]]:
     """Return the daemons that run from this folder, each with the path of its QMP socket. Of several with the same path
     (a service was killed as it started one) the one that answers there comes first. Blocking."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            for word in _command_line(int(entry.name)):
-                if word.startswith(f"socket,path={_escaped(folder)}/"):
-                    path = word.removeprefix("socket,path=").split(",server=on")[0].replace(",,", ",")
-                    found.append((Path(path), int(entry.name)))
-    found = [(path, pid) for path, pid in dict.fromkeys(found) if _is_ours(pid, path)]
+    every = dict.fromkeys((path, pid) for path, pid in _sockets() if path.parent == folder)
+    found = [(path, pid) for path, pid in every if _is_ours(pid, path)]
     several = {path for path, number in Counter(path for path, _ in found).items() if number > 1}
     answering = {path: _listener(path) for path in several}
     return sorted(found, key=lambda one: answering.get(one[0], one[1]) != one[1])
+
+
+def all_running() -> list[tuple[Path, int]]:
+    """Return the daemons of all run folders of this machine, as `find_running`; but none that is still being started.
+    Blocking."""
+    return [(path, pid) for path, pid in _sockets() if _command_line(pid)[:1] == [_PROGRAM]]
+
+
+def _sockets() -> Iterator[tuple[Path, int]]:
+    """Give the path of each socket that a process was told to have as a daemon has its first."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            for word in _command_line(int(entry.name)):
+                if word.startswith("socket,path="):
+                    path = word.removeprefix("socket,path=").split(",server=on")[0].replace(",,", ",")
+                    yield Path(path), int(entry.name)
 
 
 def _listener(socket_path: Path) -> int | None:

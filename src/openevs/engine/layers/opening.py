@@ -18,6 +18,7 @@ from openevs.engine.layers.faults import translated
 from openevs.engine.layers.graph import MissingLayerError
 from openevs.engine.layers.groups import Groups
 from openevs.engine.layers.merge import Merger
+from openevs.engine.layers.places import take_places
 from openevs.engine.layers.pool import Pool, parent_of
 from openevs.engine.layers.reads import Readers, Reading
 from openevs.engine.layers.settings import LayersSettings
@@ -53,6 +54,7 @@ class Opened:
         try:
             await asyncio.to_thread(run_folder.mkdir, mode=0o700, parents=True, exist_ok=True)
             core = Core(settings, pool, run_folder)
+            await asyncio.to_thread(take_places, core)
             await asyncio.to_thread(_load, core)
             readers = Readers(core)
             merger = Merger(core, readers.drop)

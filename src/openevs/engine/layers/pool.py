@@ -72,30 +72,33 @@ class Pool:
         self.groups = folder / "groups"
         self._reserve = Reserve(folder / "reserve")
         self._cluster_bits = cluster_bits
-        self._lock: int | None = None
+        self._locks: list[int] = []
 
     def open(self) -> None:
         """Take the lock; make an empty folder a pool."""
         if not self.folder.is_dir():
             raise Broken(f"there is no pool at {self.folder}: create the folder, or mount the disk that holds it")
-        lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)
-            raise Broken(f"another process uses the pool at {self.folder}: stop it first") from None
-        self._lock = lock
+        self.take(self.folder / "lock", f"another process uses the pool at {self.folder}: stop it first")
         try:
             self._identify()
         except BaseException:
             self.close()
             raise
 
+    def take(self, path: Path, complaint: str) -> None:
+        """Take a lock, and keep it until the pool is closed. Raises Broken, with the complaint, if another has it."""
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            raise Broken(complaint) from None
+        self._locks.append(lock)
+
     def close(self) -> None:
-        """Let go of the lock; may be called twice."""
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        """Let go of the locks; may be called twice."""
+        while self._locks:
+            os.close(self._locks.pop())
 
     def layer_path(self, layer: LayerId) -> Path:
         """Return where the layer is or would be."""
