@@ -258,3 +258,14 @@ def _check(tx: Tx, objects: Objects, exports: set[Any]) -> None:
             if not row.status.startswith("error"):
                 assert facts is not None, f"{row_id} is {row.status}, but not on storage"
                 assert facts.size_bytes == row.size_gib << 30
+
+
+def on_stage(folder: Path, act: Callable[[Stage], Awaitable[None]]) -> None:
+    """Act on a new stage, and see that all is right at the end."""
+
+    async def main() -> None:
+        async with Stage(folder) as stage:
+            await act(stage)
+            await stage.check()
+
+    asyncio.run(main())

@@ -1,7 +1,7 @@
 """The runner itself: leases, tries, hand-set statuses, waiting, stopping."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -36,16 +36,7 @@ from tests.operations.scenarios import SCENARIOS
 from tests.operations.scenarios.scenario import Scenario, one_volume
 from tests.operations.scenarios.snapshots import new_snapshot, snapshot_made
 from tests.operations.scenarios.volumes import delete_volume, extend_volume, volume_extended
-from tests.operations.stage import Stage, When
-
-
-def on_stage(folder: Path, act: Callable[[Stage], Awaitable[None]]) -> None:
-    async def main() -> None:
-        async with Stage(folder) as stage:
-            await act(stage)
-            await stage.check()
-
-    asyncio.run(main())
+from tests.operations.stage import Stage, When, on_stage
 
 
 def runner_of(stage: Stage, node: str, kinds: dict[str, Kind], ahead_seconds: float = 0.0) -> Runner:

@@ -1,7 +1,6 @@
 """Sweeps: what they delete, and above all what they never delete."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -21,20 +20,11 @@ from tests.operations.scenarios.attachments import attached_volume
 from tests.operations.scenarios.scenario import add_volume, one_volume, volume_with_past
 from tests.operations.scenarios.snapshots import new_snapshot
 from tests.operations.scenarios.volumes import delete_volume, new_volume_from_volume, volume_made
-from tests.operations.stage import Stage
+from tests.operations.stage import Stage, on_stage
 
 
 def run(tx: Tx, statement: sa.Update) -> None:
     tx.execute(statement)
-
-
-def on_stage(folder: Path, act: Callable[[Stage], Awaitable[None]]) -> None:
-    async def main() -> None:
-        async with Stage(folder) as stage:
-            await act(stage)
-            await stage.check()
-
-    asyncio.run(main())
 
 
 def test_deletes_what_a_finished_operation_accounts_for(tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ from typing import Any, Literal, NamedTuple
 from openevs.domain.ids import AttachmentId, OperationId, ProjectId, SnapshotId, UserId, VolumeId
 
 SnapshotOwner = Literal["user", "backup"]
-Profile = Literal["service", "cloud"]
 
 
 class Volume(NamedTuple):
