@@ -101,6 +101,36 @@ async def refused(client: Client, method: str, path: str, body: Any = None) -> t
     return status, message
 
 
+async def kind(run: Running, **fields: Any) -> dict[str, Any]:
+    """Return a new group type, named `kind` unless it is given another name."""
+    admin = await operator(run)
+    reply = await admin.call("POST", "/v3/{p}/group_types", {"group_type": {"name": "kind", **fields}})
+    assert reply.status_code == 202, reply.text
+    made: dict[str, Any] = reply.json()["group_type"]
+    return made
+
+
+async def operator(run: Running) -> Client:
+    """Return an administrator."""
+    admin = await run.client("admin", project="admin")
+    admin.version = "3.71"
+    return admin
+
+
+async def type_id(client: Client) -> str:
+    """Return the id of the default volume type."""
+    return str((await client.get("/v3/{p}/types/default"))["volume_type"]["id"])
+
+
+async def group(client: Client, kind_id: str, **fields: Any) -> dict[str, Any]:
+    """Return a new group."""
+    body = {"group": {"group_type": kind_id, "volume_types": [await type_id(client)], **fields}}
+    reply = await client.call("POST", "/v3/{p}/groups", body)
+    assert reply.status_code == 202, reply.text
+    made: dict[str, Any] = reply.json()["group"]
+    return await client.until("group", made["id"], "available")
+
+
 async def act(client: Client, volume_id: str, action: str, content: Any = None, api: str = "v3") -> Any:
     """Return the answer to an action on a volume."""
     return await client.call("POST", f"/{api}/{{p}}/volumes/{volume_id}/action", {action: content})

@@ -5,8 +5,7 @@ from typing import Any
 
 from openevs.domain.group import RESERVED_TYPE, RESERVED_TYPE_ID
 from openevs.testing.application import Client, Running
-from tests.api.asking import GONE, at_work, fault, ok
-from tests.api.test_groups import group, kind, operator, type_id
+from tests.api.asking import GONE, at_work, fault, group, kind, ok, operator, type_id
 
 GROUPS = "/v3/{p}/consistencygroups"
 SNAPSHOTS = "/v3/{p}/cgsnapshots"
