@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from openevs.engine.port import Power
+from openevs.engine.errors import Broken
+from openevs.engine.memory import MemoryEngine, MemoryStorage
+from openevs.engine.port import Capacity, Objects, Power
 from openevs.testing.conformance import CHECKS, Check, EngineBench, ExportBench, MemoryBench, run_check, run_checks
 from openevs.testing.conformance.layers import layers_bench
 from openevs.testing.exporting import ExportingMemoryEngine, ExportingMemoryStorage
@@ -83,3 +85,33 @@ def test_run_checks_tells_how_each_check_ended() -> None:
     powers = MemoryBench().engine.describe().powers
     for check in CHECKS:
         assert outcomes[check.name] == ("passed" if check.needs <= powers else "skipped"), check.name
+
+
+class GivesOut(MemoryEngine):
+    """Works until it has a volume, and then not at all."""
+
+    def __init__(self, storage: MemoryStorage) -> None:
+        super().__init__(storage)
+        self.storage = storage
+
+    async def list_objects(self) -> Objects:
+        if self.storage.volumes:
+            raise Broken("the pool is gone")
+        return await super().list_objects()
+
+    async def capacity(self) -> Capacity:
+        if self.storage.volumes:
+            raise OSError("no such pool")
+        return await super().capacity()
+
+
+def test_why_a_check_failed_is_told_whatever_is_wrong_with_what_comes_after() -> None:
+    """To delete what the check has made it is asked what is there."""
+
+    async def run() -> list[str]:
+        async def make() -> EngineBench:
+            return await MemoryBench(GivesOut).open()
+
+        return [result.reason async for result in run_checks(make, ["capacity"])]
+
+    assert asyncio.run(run()) == ["OSError: no such pool"]

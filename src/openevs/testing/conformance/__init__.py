@@ -5,6 +5,7 @@ them all with `run_checks`, against a pool of the user's own. A check makes volu
 has made; it touches nothing else in the pool.
 """
 
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from dataclasses import dataclass
 from functools import partial
@@ -146,7 +147,8 @@ async def run_check(check: Check, bench: EngineBench) -> None:
     try:
         await check.run(bench)
     except BaseException:
-        await _clean(bench, before, quietly=True)
+        with contextlib.suppress(Exception):  # an engine under test may raise anything; why the check failed says more
+            await _clean(bench, before, quietly=True)
         raise
     await _clean(bench, before, quietly=False)
     after = await bench.engine.list_objects()
