@@ -82,6 +82,14 @@ class Call:
         """The whole URL as the client wrote it, without the query."""
         return self.base_url + raw_path(self.scope)
 
+    def links(self, project_id: str, kind: str, resource_id: str) -> list[dict[str, str]]:
+        """Return the links of a project's resource; they lead to the native resource in every family."""
+        api, place = self.api if self.family == "native" else "v2", f"{project_id}/{kind}/{resource_id}"
+        return [
+            {"rel": "self", "href": f"{self.base_url}/{api}/{place}"},
+            {"rel": "bookmark", "href": f"{self.base_url}/{place}"},
+        ]
+
     @property
     def strict(self) -> bool:
         """Whether unknown keys of a body are refused: Cinder's v3 does, v2 and Huawei's own resources do not."""

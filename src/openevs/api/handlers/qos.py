@@ -26,11 +26,7 @@ def _view(found: QosSpecs) -> dict[str, Any]:
 
 
 def _shown(call: Call, found: QosSpecs) -> Reply:
-    links = [
-        {"rel": "self", "href": f"{call.base_url}/{call.api}/{call.caller.project_id}/qos-specs/{found.id}"},
-        {"rel": "bookmark", "href": f"{call.base_url}/{call.caller.project_id}/qos-specs/{found.id}"},
-    ]
-    return Reply({"qos_specs": _view(found), "links": links})
+    return Reply({"qos_specs": _view(found), "links": call.links(call.caller.project_id, "qos-specs", found.id)})
 
 
 def _given(call: Call) -> dict[str, Any]:

@@ -79,14 +79,10 @@ class BackupRecordShown(Struct):
 
 def backup_summary(call: Call, backup: Backup) -> dict[str, Any]:
     """Return what the short list, create and update show."""
-    place = f"{call.caller.project_id}/backups/{backup.id}"
     return {
         "id": backup.id,
         "name": backup.name,
-        "links": [
-            {"rel": "self", "href": f"{call.base_url}/{call.api}/{place}"},
-            {"rel": "bookmark", "href": f"{call.base_url}/{place}"},
-        ],
+        "links": call.links(call.caller.project_id, "backups", backup.id),
     }
 
 

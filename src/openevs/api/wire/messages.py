@@ -48,7 +48,6 @@ class MessageList(Struct):
 
 def message_view(call: Call, message: Message) -> dict[str, Any]:
     """Return a message."""
-    place = f"{call.caller.project_id}/messages/{message.id}"
     view: dict[str, Any] = {
         "id": message.id,
         "event_id": message.event_id,
@@ -57,10 +56,7 @@ def message_view(call: Call, message: Message) -> dict[str, Any]:
         "created_at": wire_time(message.created_at),
         "guaranteed_until": wire_time(message.guaranteed_until),
         "request_id": message.request_id or "",
-        "links": [
-            {"rel": "self", "href": f"{call.base_url}/{call.api}/{place}"},
-            {"rel": "bookmark", "href": f"{call.base_url}/{place}"},
-        ],
+        "links": call.links(call.caller.project_id, "messages", message.id),
         "resource_type": message.resource_type,
     }
     if message.resource_uuid is not None:

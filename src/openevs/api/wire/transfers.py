@@ -97,15 +97,11 @@ class TransferDetails(Struct):
 
 def transfer_summary(call: Call, transfer: Transfer) -> dict[str, Any]:
     """Return what the short list shows."""
-    place = f"{call.caller.project_id}/os-volume-transfer/{transfer.id}"
     return {
         "id": transfer.id,
         "volume_id": transfer.volume_id,
         "name": transfer.name,
-        "links": [
-            {"rel": "self", "href": f"{call.base_url}/{call.api}/{place}"},
-            {"rel": "bookmark", "href": f"{call.base_url}/{place}"},
-        ],
+        "links": call.links(call.caller.project_id, "os-volume-transfer", transfer.id),
     }
 
 

@@ -93,19 +93,9 @@ VOLUME_LIST = Listing(
 )
 
 
-def volume_links(call: Call, volume: Volume) -> list[dict[str, str]]:
-    """Return the links of a volume; they lead to the native resource in every family."""
-    api = call.api if call.family == "native" else "v2"
-    place = f"{volume.project_id}/volumes/{volume.id}"
-    return [
-        {"rel": "self", "href": f"{call.base_url}/{api}/{place}"},
-        {"rel": "bookmark", "href": f"{call.base_url}/{place}"},
-    ]
-
-
 def volume_summary(call: Call, volume: Volume) -> dict[str, Any]:
     """Return what the short list shows."""
-    return {"id": volume.id, "name": volume.name, "links": volume_links(call, volume)}
+    return {"id": volume.id, "name": volume.name, "links": call.links(volume.project_id, "volumes", volume.id)}
 
 
 def attachment_entry(attachment: Attachment) -> dict[str, Any]:
@@ -151,7 +141,7 @@ def volume_view(
         "snapshot_id": volume.snapshot_id,
         "source_volid": volume.source_volid,
         "metadata": shown_metadata(volume, attached),
-        "links": volume_links(call, volume),
+        "links": call.links(volume.project_id, "volumes", volume.id),
         "user_id": volume.user_id,
         "bootable": "true" if volume.bootable else "false",
         "encrypted": False,
