@@ -33,7 +33,7 @@ class Bootstrap(NamedTuple):
     demo_project_id: str | None
     """None when a later start finds the project renamed or deleted."""
     admin_password: str | None
-    """None unless this start made the user; the same goes for the next."""
+    """None unless this start made the user; likewise `demo_password`."""
     demo_password: str | None
     access_key: AccessKey | None = None
     """The demo user's, on the demo project."""

@@ -32,12 +32,12 @@ class Ref(NamedTuple):
 
 
 async def prove(identity: EmbeddedIdentity, ref: Ref, password: str) -> User:
-    """Return the enabled user who has that password; raises Unauthenticated."""
+    """Return the enabled user who has that password. Raises Unauthenticated, Unavailable (too many at a time)."""
     user = identity.db.read_now(_named_user, ref)
     # By user, where there is one: its name and its id must not give two rows of attempts.
     counted = user.id if user is not None else f"{ref.id!r} {ref.name!r}"[:300]
     identity.throttle.check(counted)
-    right = await identity.passwords.matches(password, user.password_hash or None if user is not None else None)
+    right = await identity.passwords.matches(password, None if user is None else user.password_hash)
     # Once more: of many attempts sent at a time, those behind the last free failure must not count.
     identity.throttle.check(counted)
     if user is None or not right or not user.enabled:

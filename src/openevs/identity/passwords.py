@@ -49,8 +49,9 @@ class Passwords:
         return await self._run(lambda: make_hash(password, self._hash_mib))
 
     async def matches(self, password: str, kept: str | None) -> bool:
-        """Say whether `kept` was made from `password`. Without `kept` the answer is no, after the same work."""
-        return await self._run(lambda: check_hash(password, self._nobody if kept is None else kept))
+        """Say whether `kept` was made from `password`. Without `kept` the answer is no, after the same work.
+        Raises Unavailable when too many are waiting."""
+        return await self._run(lambda: check_hash(password, kept or self._nobody))
 
     async def _run(self, work: Callable[[], T]) -> T:
         if self._waiting >= _MOST_WAITING:

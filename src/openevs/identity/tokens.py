@@ -48,7 +48,7 @@ class _Proof(NamedTuple):
 
 
 async def issue_by_password(identity: EmbeddedIdentity, user: Ref, password: str, scope: Scope) -> Issued:
-    """Issue a token to who knows a password. Raises Unauthenticated."""
+    """Issue a token to who knows a password. Raises Unauthenticated, Unavailable (too many at a time)."""
     proven = await prove(identity, user, password)
     expires_at = identity.clock() + timedelta(hours=identity.settings.token_hours)
     return await _issue(identity, _Proof(proven.id, proven.password_hash, None, ("password",), expires_at), scope)

@@ -61,7 +61,7 @@ async def get_user(identity: EmbeddedIdentity, caller: Grant, user_id: str) -> U
 
 
 async def create_user(identity: EmbeddedIdentity, caller: Grant, new: NewUser) -> User:
-    """Create a user. Raises Conflict when the name is taken, InvalidInput, Forbidden."""
+    """Create a user. Raises Conflict when the name is taken, InvalidInput, Forbidden, Unavailable (too many logins)."""
     require_admin(caller, "identity:create_user")
     password_hash = NO_PASSWORD
     if new.password is not None:
@@ -82,7 +82,7 @@ async def create_user(identity: EmbeddedIdentity, caller: Grant, new: NewUser) -
 
 async def update_user(identity: EmbeddedIdentity, caller: Grant, user_id: str, changes: UserChanges) -> User:
     """Change a user. A new password, or disabling, revokes its tokens. Raises NotFound, Conflict, InvalidInput,
-    Forbidden."""
+    Forbidden, Unavailable (too many logins)."""
     require_admin(caller, "identity:update_user")
     columns: dict[str, object] = {field: changes[field] for field in _KEPT_AS_GIVEN if field in changes}
     if "name" in changes:
@@ -102,7 +102,7 @@ async def update_user(identity: EmbeddedIdentity, caller: Grant, user_id: str, c
 
 async def change_password(identity: EmbeddedIdentity, user_id: str, original: str, new: str) -> None:
     """Let a user who knows the present password set a new one; revokes all its tokens. Raises Unauthenticated,
-    InvalidInput."""
+    InvalidInput, Unavailable (too many logins)."""
     check_password("user.password", new)
     user = await prove(identity, Ref(id=user_id), original)
     new_hash = await identity.passwords.hash(new)

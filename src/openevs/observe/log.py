@@ -38,10 +38,9 @@ def configure_logging(settings: Log) -> None:
     """Set up logging for this process."""
     text = settings.format == "text" or (settings.format == "auto" and sys.stderr is not None and sys.stderr.isatty())
     out = Unhindered(sys.stderr)
-    renderer: Processor
     # Plain tracebacks: those with local variables show tokens and passwords.
     console = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
-    renderer = console if text else structlog.processors.JSONRenderer()
+    renderer: Processor = console if text else structlog.processors.JSONRenderer()
 
     def add_losses(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
         if out.lost:
