@@ -11,7 +11,7 @@ import pytest
 from openevs.domain.ids import VolumeId
 from openevs.engine.layers.core import Core, Volume
 from openevs.engine.layers.daemon import Daemon
-from openevs.engine.layers.graph import LayerId
+from openevs.engine.layers.graph import LayerId, Merge
 from openevs.engine.layers.merge import Merger
 from openevs.engine.layers.pool import Pool
 from openevs.engine.layers.serving import Serving
@@ -138,6 +138,25 @@ def test_a_deletion_gives_its_space_back_while_a_copy_goes_on(whose: str, monkey
         assert len(bench.layers()) == 1
 
     on_bench(test)
+
+
+def test_a_copy_that_ends_while_something_is_removed_is_waited_for_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(bench: Bench) -> None:
+        merger, going_on = bench.engine._opened().merger, asyncio.Event()
+        copy = asyncio.create_task(going_on.wait())
+
+        async def remove() -> None:
+            going_on.set()
+            await copy
+            bench.core.bell.clear()  # a look at everything begins
+
+        monkeypatch.setattr(merger, "remove_orphans", remove)
+        monkeypatch.setattr(merger, "_still_due", lambda merge: True)
+        bench.core.bell.set()
+        async with asyncio.timeout(5):
+            await merger._remove_meanwhile(Merge(LayerId("lower"), LayerId("upper")), copy)
+
+    on_bench(test, merge=False)
 
 
 def test_a_merge_that_is_whole_is_moved_before_its_volume_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -350,7 +350,7 @@ class Merger:
         """Until the copy ends, remove what nothing reaches; break it off if that is true of what is copied.
 
         Whoever breaks the copy off does not wait for this."""
-        while True:
+        while not copy.done():  # its end rings, but who looks at everything may have turned that off
             await self.core.bell.wait()
             if copy.done():
                 return
