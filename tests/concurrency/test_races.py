@@ -42,7 +42,7 @@ async def _race(folder: Path, first: str, second: str, held: str) -> tuple[int, 
         }
         hang = faults.hang(held)
         assert (await client.call(*requests[first])).status_code == 202
-        await asyncio.wait_for(hang.reached.wait(), 5)
+        await asyncio.wait_for(hang.reached.wait(), 30)
         reply = await client.call(*requests[second])
         await asyncio.sleep(0.05)  # time for the second to get to the engine, if it was accepted
         hang.release()
@@ -77,7 +77,7 @@ def test_a_recount_of_the_quotas_leaves_growth_that_is_under_way(tmp_path: Path)
             hang = faults.hang("ensure_volume_size")
             body = {"os-extend": {"new_size": 3}}
             assert (await client.call("POST", f"/v3/{{p}}/volumes/{volume_id}/action", body)).status_code == 202
-            await asyncio.wait_for(hang.reached.wait(), 5)
+            await asyncio.wait_for(hang.reached.wait(), 30)
             corrected = await one.app.db.write(recount)
             hang.release()
             await until_quiet(one)

@@ -195,8 +195,9 @@ def test_a_database_that_fails_is_not_asked_without_pause(tmp_path: Path) -> Non
         sweeper._settings = msgspec.structs.replace(settings, operations=often)
         sweeping = asyncio.create_task(sweeper.run(Seen()))
         await asyncio.sleep(0.5)
+        while not asked:  # noqa: ASYNC110 - a busy machine takes its time
+            await asyncio.sleep(0.01)
         sweeping.cancel()
-        assert asked
         assert set(asked) == {"failed"}
         assert len(asked) < 8
 

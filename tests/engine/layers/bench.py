@@ -144,7 +144,7 @@ def on_bench(test: Callable[[Bench], Coroutine[Any, Any, None]], folder: Path | 
             shutil.rmtree(place)
 
 
-async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 10) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 60) -> None:
     """Wait for something to become so."""
     async with asyncio.timeout(seconds):
         while not await condition():  # noqa: ASYNC110 - a test

@@ -112,9 +112,8 @@ def test_a_hung_daemon_holds_nobody_else_up() -> None:
             spec = SnapshotSpec(SnapshotId(new_uuid()), hung)
             waiting = asyncio.create_task(bench.engine.ensure_snapshot(spec))
             await asyncio.sleep(0.05)
-            started = time.perf_counter()
             await bench.take(well)
-            assert time.perf_counter() - started < 0.5
+            assert not waiting.done()
             with pytest.raises((Transient, OutcomeUnknown), match="does not answer"):
                 await waiting
             assert spec.snapshot_id not in (await bench.engine.list_objects()).snapshots
@@ -131,7 +130,7 @@ def test_a_hung_daemon_holds_nobody_else_up() -> None:
             await bench.engine.ensure_no_export(hung)  # a stopped one can still be killed
         assert await bench.text(hung, 4) == "abc."
 
-    on_bench(test, qmp_timeout_seconds=0.5)
+    on_bench(test, qmp_timeout_seconds=1.0)
 
 
 def test_a_lost_run_folder_is_made_anew() -> None:
