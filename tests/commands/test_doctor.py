@@ -182,13 +182,16 @@ def test_doctor_names_everything_that_is_wrong(folder: Path) -> None:
     with (folder / "pool" / "layers" / f"{head}.qcow2").open("r+b") as file:
         file.seek(3 << 17)  # the table that says where everything is, which is empty
         file.write(b"\x80" + b"\xff" * 4)
+    unneeded = "99999999-9999-4999-8999-999999999999"
+    (folder / "pool" / "layers" / f"{unneeded}.qcow2").touch()
     with sqlite3.connect(folder / "openevs.db") as db:
         db.execute("UPDATE volume SET status = 'extending' WHERE id = ?", (stuck,))
         db.execute("UPDATE volume SET size_gib = 9 WHERE id = ?", (large,))
     status, said = openevs(folder, "doctor")
     assert status == 1
     lines = said.splitlines()
-    for what, about in (("no storage", lost), ("stuck", stuck), ("size", large), ("damage", head), ("usage", "")):
+    wrong = ("no storage", lost), ("stuck", stuck), ("size", large), ("damage", head), ("damage", unneeded), ("usage", "")
+    for what, about in wrong:
         assert [line for line in lines if line.startswith(what) and about in line], (what, said)
     other = folder / "other"
     shutil.copytree(folder / "pool", other / "pool", ignore=shutil.ignore_patterns("pool.json", "*.json"))

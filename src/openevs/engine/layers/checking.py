@@ -11,7 +11,8 @@ from openevs.engine.layers.strays import taken_files
 
 async def check_layers(core: Core) -> list[str]:
     """Return a sentence for each layer that is damaged or missing."""
-    found = [text for volume_id in core.volumes for text in _missing(core, volume_id)]
+    found = list(core.damaged)
+    found += [text for volume_id in core.volumes for text in _missing(core, volume_id)]
     # A head that is being served changes under the check, which would see damage where there is none.
     served = {volume.manifest.head for volume in core.volumes.values() if volume.daemon is not None}
     complaints = [await _check(core, layer) for layer in sorted(core.parents.keys() - served)]

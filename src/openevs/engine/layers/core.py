@@ -86,6 +86,8 @@ class Core:
     """By the key of their files."""
     owners: dict[SnapshotId, VolumeId] = field(default_factory=dict)
     parents: dict[LayerId, LayerId | None] = field(default_factory=dict)
+    damaged: list[str] = field(default_factory=list)
+    """What is wrong with the layers that could not be read when the pool was opened. They are in no other book."""
     reserved: Counter[LayerId] = field(default_factory=Counter)
     """Layers that some call is about to open or write: no merge may begin on them."""
     direct: bool = False

@@ -144,7 +144,7 @@ def _remove_strays(core: Core, prefix: str) -> None:
 def _load(core: Core) -> None:
     """Read manifests and layers. Blocking."""
     core.direct = core.settings.direct_io and core.pool.supports_direct_io()
-    headers, damaged = core.pool.read_layers()
+    headers, core.damaged = core.pool.read_layers()
     core.parents = {layer: parent_of(header) for layer, header in headers.items()}
     manifests = core.pool.read_manifests()
     core.pool.place_records(manifests)
@@ -156,7 +156,7 @@ def _load(core: Core) -> None:
             volume.manifest = msgspec.structs.replace(made, size_bytes=head.size_bytes)
             volume.dirty = True
     forget_taken(core)
-    for reason in damaged:
+    for reason in core.damaged:
         _log.error("layer_damaged", reason=reason)
     for layer in core.pinned():
         try:
