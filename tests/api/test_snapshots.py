@@ -189,6 +189,8 @@ def test_force_decides_for_every_status_of_the_volume(tmp_path: Path, force: boo
                 assert volume_id in message
                 assert f"its status is {status}" in message
                 assert all(allowed in message for allowed in accepted(force, version))
+                missing = not force and version != "3.66" and status in ("in-use", "attaching")
+                assert ("force" in message) is missing, message
 
     at_work(tmp_path, work)
 

@@ -190,7 +190,14 @@ def test_doctor_names_everything_that_is_wrong(folder: Path) -> None:
     status, said = openevs(folder, "doctor")
     assert status == 1
     lines = said.splitlines()
-    wrong = ("no storage", lost), ("stuck", stuck), ("size", large), ("damage", head), ("damage", unneeded), ("usage", "")
+    wrong = (
+        ("no storage", lost),
+        ("stuck", stuck),
+        ("size", large),
+        ("damage", head),
+        ("damage", unneeded),
+        ("usage", ""),
+    )
     for what, about in wrong:
         assert [line for line in lines if line.startswith(what) and about in line], (what, said)
     other = folder / "other"

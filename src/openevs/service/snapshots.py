@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import structlog
 
-from openevs.domain.errors import Conflict, InUse, InvalidInput
+from openevs.domain.errors import Conflict, InUse, InvalidInput, WrongStatus
 from openevs.domain.ids import ProjectId, SnapshotId, new_uuid
 from openevs.domain.lifecycle import SERVICE_UPDATES, SNAPSHOT_STATUSES, SnapshotMoves, reset
 from openevs.domain.model import Caller, Operation, Snapshot, SnapshotOwner, Volume
@@ -66,7 +66,12 @@ async def create_snapshot(deps: Deps, caller: Caller, new: NewSnapshot) -> Snaps
 
 def _accept_snapshot(tx: Tx, deps: Deps, caller: Caller, new: NewSnapshot) -> tuple[Snapshot, Operation]:
     now = deps.clock()
-    volume = hold_volume(tx, new.volume_id, SNAPSHOTTABLE[new.force], "snapshot", caller.project_id)
+    try:
+        volume = hold_volume(tx, new.volume_id, SNAPSHOTTABLE[new.force], "snapshot", caller.project_id)
+    except WrongStatus as wrong:
+        if wrong.found in SNAPSHOTTABLE["yes"] and new.force == "no":  # then that is what is missing
+            wrong = WrongStatus(wrong.kind, wrong.resource_id, wrong.found, wrong.allowed, "snapshot, without force,")
+        raise wrong from None
     check_thawed(tx, deps, volume)
     snapshot = add_snapshot(tx, deps, caller, volume, new, now)
     work = {"volume_id": volume.id, "name": new.name or ""}
