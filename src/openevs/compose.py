@@ -149,7 +149,7 @@ class Application:
         self.runner = Runner(
             self.db, self.engine, kinds, clock, node, settings.operations, beside, self.metrics.operation
         )
-        self.sweeper = Sweeper(self.db, self.engine, clock, settings)
+        self.sweeper = Sweeper(self.db, self.engine, clock, settings, self.runner.ring)
         self._sweeping: asyncio.Task[None] | None = None
         self.deps = Deps(
             db=self.db,

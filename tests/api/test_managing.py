@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from openevs.compose import build_engine
-from openevs.operations.sweeps import Sweeper
 from openevs.store.quotas import wrong_usage
 from openevs.testing.application import Client, Running, settings_for
 from tests.api import asking
@@ -53,7 +52,7 @@ def test_volume_let_go_and_managed_again(tmp_path: Path, layers: bool) -> None:
         volume = await client.volume(2, name="old")
         await write(run, volume["id"], TEXT)
         await let_go(admin, "volume", volume["id"])
-        swept = await Sweeper(run.app.db, run.app.engine, run.app.clock, run.app.settings).sweep()
+        swept = await run.app.sweeper.sweep()
         assert (swept.deleted, swept.unknown, swept.lost) == ((), (), ())
         name = f"volume-{volume['id']}"
         (shown,) = (await admin.get(f"/v3/{{p}}/os-volume-manage?host={HOST.replace('#', '%23')}"))[

@@ -9,14 +9,14 @@ import pytest
 import sqlalchemy as sa
 
 from openevs.compose import utc_now
-from openevs.domain.errors import Unavailable
+from openevs.domain.errors import Busy, Unavailable
 from openevs.domain.ids import GIB, SnapshotId, VolumeId, new_uuid
 from openevs.engine.errors import Transient
 from openevs.engine.port import ExportSpec, SnapshotSpec, VolumeSpec
 from openevs.store import tables
 from openevs.store.database import Tx
 from openevs.store.listing import count_rows
-from tests.operations.scenarios.attachments import attached_volume
+from tests.operations.scenarios.attachments import attached_volume, connect_volume, volume_connected
 from tests.operations.scenarios.scenario import add_volume, one_volume, volume_with_past
 from tests.operations.scenarios.snapshots import new_snapshot
 from tests.operations.scenarios.volumes import delete_volume, new_volume_from_volume, volume_made
@@ -107,7 +107,27 @@ def test_ends_exports_that_nobody_asks_for(tmp_path: Path) -> None:
         other = VolumeId(stage.things["other"])
         await stage.app.engine.ensure_export(ExportSpec(other))  # type: ignore[attr-defined]
         assert (await stage.app.sweeper.sweep()).exports_ended == (other,)
+        await stage.settled()
         assert set(stage.storage.exports) == {attached}
+
+    on_stage(tmp_path, act)
+
+
+def test_nobody_is_given_an_export_that_is_being_ended(tmp_path: Path) -> None:
+    async def act(stage: Stage) -> None:
+        await one_volume(stage)
+        volume = VolumeId(stage.things["volume"])
+        await stage.app.engine.ensure_export(ExportSpec(volume))  # type: ignore[attr-defined]
+        hang = stage.faults.hang("ensure_no_export")
+        sweeping = asyncio.create_task(stage.app.sweeper.sweep())
+        await hang.reached.wait()
+        with pytest.raises(Busy):
+            await connect_volume(stage)
+        hang.release()
+        await sweeping
+        await stage.settled()
+        await connect_volume(stage)
+        await volume_connected(stage)
 
     on_stage(tmp_path, act)
 

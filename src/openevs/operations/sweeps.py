@@ -25,6 +25,7 @@ import structlog
 from openevs.domain.backends import Storage
 from openevs.domain.errors import Unavailable
 from openevs.domain.ids import GIB, SnapshotId, VolumeId
+from openevs.domain.model import Operation
 from openevs.engine.errors import EngineError
 from openevs.engine.port import Engine, Exports, Objects
 from openevs.settings import Settings
@@ -34,7 +35,7 @@ from openevs.store.idempotency import forget_tokens
 from openevs.store.identity.tokens import delete_expired_tokens
 from openevs.store.installation import keep_reached, last_number
 from openevs.store.messages import forget_messages
-from openevs.store.operations import forget_finished, oldest_open
+from openevs.store.operations import NewOperation, forget_finished, insert_operation, oldest_open
 from openevs.store.quotas import recount
 from openevs.store.sweeping import finished_about, in_open_input, stored_rows, unwanted_exports
 
@@ -67,6 +68,7 @@ class Swept:
     lost: tuple[str, ...] = ()
     """Rows whose object is not on storage."""
     exports_ended: tuple[str, ...] = ()
+    """Volumes that are served and that nobody asks to be: an operation ends it."""
     usage_corrected: int = 0
     failures: int = 0
     """Engine calls that failed; the next sweep tries again."""
@@ -80,8 +82,16 @@ class Swept:
 class Sweeper:
     """Compares storage with the database."""
 
-    def __init__(self, db: Database, engine: Engine, clock: Callable[[], datetime], settings: Settings) -> None:
-        self._db, self._engine, self._clock, self._settings = db, engine, clock, settings
+    def __init__(
+        self,
+        db: Database,
+        engine: Engine,
+        clock: Callable[[], datetime],
+        settings: Settings,
+        ring: Callable[[Operation], None],
+    ) -> None:
+        """`ring` tells the runner of an operation that has been committed."""
+        self._db, self._engine, self._clock, self._settings, self._ring = db, engine, clock, settings, ring
         self.storage: Storage | None = None
         """The pool as it was at the last look: requests, which never touch the engine, see this."""
         self._marked = 0
@@ -200,18 +210,12 @@ class Sweeper:
             return swept
         # Exports first, rows after, for the reason above: what asks for an export is written before it is made.
         served = await self._engine.list_exports()
-        ended: list[str] = []
-        failures = swept.failures
-        for volume_id in await self._db.read(unwanted_exports, list(served)):
-            try:
-                await self._engine.ensure_no_export(VolumeId(volume_id))
-            except EngineError as error:
-                failures += 1
-                log.warning("export_not_ended", volume_id=volume_id, reason=error.reason)
-            else:
-                ended.append(volume_id)
-                log.warning("export_ended", volume_id=volume_id, why="no attachment and no operation asks for it")
-        return replace(swept, exports_ended=tuple(ended), failures=failures)
+        ended = await self._db.write(_end_unwanted, list(served), self._clock())
+        for operation in ended:
+            why = "no attachment and no operation asks for it"
+            log.warning("export_unwanted", volume_id=operation.resource_id, why=why)
+            self._ring(operation)
+        return replace(swept, exports_ended=tuple(operation.resource_id for operation in ended))
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +236,18 @@ def _known(tx: Tx, objects: Objects) -> _Compared:
         unknown=tuple(sorted(without_row - orphans)),
         lost=tuple(sorted(row.id for row in rows.values() if row.promises and row.id not in on_storage)),
     )
+
+
+def _end_unwanted(tx: Tx, served: list[str], now: datetime) -> list[Operation]:
+    """Queue the end of each export that nobody asks for: the operation's claim keeps everybody from asking for it
+    meanwhile."""
+    nobody = {"attachment_id": None, "before": None, "end": True, "volume_moved": False, "others": False}
+    queued = []
+    for volume_id, project_id in unwanted_exports(tx, served):
+        resource = ("volume", volume_id)
+        new = NewOperation("disconnect_volume", project_id, *resource, nobody, (resource,), None)
+        queued.append(insert_operation(tx, new, now, None))
+    return queued
 
 
 def _forget(tx: Tx, now: datetime, settings: Settings) -> None:

@@ -76,13 +76,14 @@ def _listed(tx: Tx, which: sa.ColumnElement[bool]) -> set[str]:
     return {object_id for work in tx.execute(query).scalars() for object_id in work.get("objects", ())}
 
 
-def unwanted_exports(tx: Tx, volume_ids: Sequence[str]) -> list[str]:
-    """Return those of these volumes that no attachment and no open operation asks to be served. A volume that this
-    database has never known is none of them: somebody else may have it."""
-    ours = {row_id for row_id in stored_rows(tx) if row_id in set(volume_ids)} | finished_about(tx, volume_ids)
-    attached = set(tx.execute(sa.select(attachment.c.volume_id)).scalars())
+def unwanted_exports(tx: Tx, volume_ids: Sequence[str]) -> list[tuple[str, str]]:
+    """Return those of these volumes, each with its project, that no attachment and no open operation asks to be served.
+    One without a row is none of them: somebody else may have it, or it goes with its export."""
+    attached = sa.select(attachment.c.volume_id)
     claimed = sa.select(operation_claim.c.resource_id).where(operation_claim.c.resource_kind == "volume")
-    return sorted(ours - attached - set(tx.execute(claimed).scalars()))
+    ours = sa.select(volume.c.id, volume.c.project_id).where(volume.c.id.in_(volume_ids))
+    unwanted = ours.where(volume.c.id.not_in(attached), volume.c.id.not_in(claimed))
+    return [(row.id, row.project_id) for row in tx.execute(unwanted.order_by(volume.c.id))]
 
 
 def transitional_without_operation(tx: Tx, kind: str, statuses: Iterable[str]) -> list[tuple[str, str]]:
