@@ -171,6 +171,22 @@ def test_a_backup_of_a_snapshot_and_of_an_attached_volume(tmp_path: Path) -> Non
     at_work(tmp_path, work)
 
 
+def test_a_vault_that_cannot_be_used_leaves_nothing_frozen(tmp_path: Path) -> None:
+    """Or the volume could not be deleted."""
+    (tmp_path / "backups").write_text("no folder")
+
+    async def work(run: Running, client: Client, admin: Client, engine: ExportingMemoryEngine) -> None:
+        volume = await client.volume()
+        made = (await ok(client, "POST", ALL, {"backup": {"volume_id": volume["id"]}}))["backup"]
+        shown = await client.until("backup", made["id"], "error")
+        assert "Not a directory" in shown["fail_reason"] or "File exists" in shown["fail_reason"]
+        assert (await engine.list_objects()).snapshots == {}
+        assert (await client.call("DELETE", f"/v3/{{p}}/volumes/{volume['id']}")).status_code == 202
+        await client.until("volume", volume["id"], "gone")
+
+    at_work(tmp_path, work)
+
+
 def test_restoring_into_a_volume(tmp_path: Path) -> None:
     async def work(run: Running, client: Client, admin: Client, engine: ExportingMemoryEngine) -> None:
         volume = await client.volume(2, metadata={"a": "b"})

@@ -129,10 +129,11 @@ async def let_go(engine: Engine, operation: Operation, facts: Facts) -> Facts:
 
 
 async def remove(engine: Engine, beside: Beside, operation: Operation, facts: Facts) -> Facts:
-    """Remove what is in the vault, and what was frozen."""
-    await beside.vault.ensure_no_backup(BackupId(operation.resource_id))
+    """Remove what was frozen, and what is in the vault: in this order, for a vault that cannot be used, and so was the
+    reason, must not keep a volume from being deleted."""
     if operation.input["own_snapshot"]:
         await engine.ensure_no_snapshot(SnapshotId(operation.input["snapshot_id"]))
+    await beside.vault.ensure_no_backup(BackupId(operation.resource_id))
     return {}
 
 
