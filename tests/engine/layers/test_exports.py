@@ -1,6 +1,7 @@
 """Serving: over TLS, through a hung daemon, a full disk, a lost run folder, a damaged layer; and who may connect."""
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
@@ -166,6 +167,40 @@ def test_a_run_folder_that_goes_meanwhile_is_made_anew() -> None:
         assert await bench.text(snapshot_id, 2) == "a."
 
     on_bench(test)
+
+
+@pytest.mark.parametrize("together", [None, "word"])
+def test_who_comes_after_the_run_folder_has_gone_connects_as_soon_as_all_have_left(together: str | None) -> None:
+    """At the address that was given before: nobody asks for another one."""
+
+    async def test(bench: Bench) -> None:
+        volume_id, other = await bench.volume(), await bench.volume()
+        specs = [ExportSpec(each, together=together) for each in (volume_id, other)]
+        facts, others = [await bench.engine.ensure_export(spec) for spec in specs]
+        client = await NbdClient.connect(facts.uri)
+        await client.write(0, b"a" * BLOCK, fua=True)
+        await bench.take(volume_id)
+        shutil.rmtree(bench.run)
+        await asyncio.sleep(5 * bench.settings.look_seconds)
+        await client.write(BLOCK, b"b" * BLOCK, fua=True)  # not cut off
+        with pytest.raises(FileNotFoundError):
+            await NbdClient.connect(facts.uri)
+        await client.close()
+        for each in (facts, others):
+
+            async def connects(uri: str = each.uri) -> bool:
+                with contextlib.suppress(OSError):
+                    await (await NbdClient.connect(uri)).close()
+                    return True
+                return False
+
+            await until(connects)
+        async with await NbdClient.connect(facts.uri) as client:
+            assert await client.read(0, 2 * BLOCK) == b"a" * BLOCK + b"b" * BLOCK
+        async with await NbdClient.connect(others.uri) as client:
+            await client.write(0, b"c" * BLOCK, fua=True)
+
+    on_bench(test, look_seconds=0.05)
 
 
 def test_a_run_folder_too_deep_for_sockets_is_said_to_be(tmp_path: Path) -> None:

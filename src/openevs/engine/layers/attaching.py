@@ -48,12 +48,12 @@ class Attaching:
                     expected=(spec.transport, spec.read_only), found=(export.transport, export.read_only),
                 )  # fmt: skip
             else:
-                daemon = await self._serving.ensure_running(volume)
-                if export.transport == "unix" and not await asyncio.to_thread(daemon.files.nbd.exists):
+                if not await self._serving.make_reachable(volume):
                     raise Broken(
                         f"the socket of volume {spec.volume_id} has gone from the run folder: who is connected goes "
-                        "on, but nobody else can connect. To have it made anew, end the storage daemon (pid "
-                        f"{daemon.pid}), which is then started again; its clients have to reconnect"
+                        "on, but nobody else can connect before they have left. To have it made anew at once, end the "
+                        f"storage daemon (pid {core.host_of(volume).daemon.pid}), which is then started again; its "
+                        "clients have to reconnect"
                     )
             return exports.facts(spec.volume_id, export, core.files_of(volume.manifest))
 

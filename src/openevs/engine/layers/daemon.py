@@ -34,6 +34,8 @@ _LAUNCH: Final = (
     'exec "$@"'
 )
 _LOG_BYTES_MAX: Final = 1 << 20
+_LISTENING, _CONNECTED = "01", "03"
+"""Of a unix socket, in the system's words."""
 _PEER: Final = struct.Struct("3i")
 """What the system says of who listens: process, user, group."""
 Order = Callable[[], Coroutine[Any, Any, Any]]
@@ -180,6 +182,19 @@ class Daemon:
         """Return when there is no connection (any more)."""
         while (qmp := self._qmp) is not None and qmp.runstate == Runstate.RUNNING:
             await qmp.runstate_changed()
+
+    def is_reachable(self) -> bool:
+        """Say whether clients find its socket for volumes. Blocking."""
+        return self.files.nbd.exists()
+
+    def clients(self) -> int | None:
+        """Return how many are connected to that socket, ourselves among them; None: it cannot be told. Blocking."""
+        states = [
+            words[5]
+            for words in (line.split(maxsplit=7) for line in Path("/proc/net/unix").read_text().splitlines())
+            if words[7:] == [str(self.files.nbd)]
+        ]
+        return states.count(_CONNECTED) if _LISTENING in states else None
 
     async def execute(self, command: str, arguments: Mapping[str, object] | None = None) -> Any:
         """Carry out one QMP command and return its answer. Raises OutcomeUnknown if none comes in time."""

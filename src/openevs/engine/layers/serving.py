@@ -123,6 +123,24 @@ class Serving:
             self.heads.cut_is_made(volume)  # the head is what will be opened
         await self.heads.drop_spare_file(volume)
 
+    async def make_reachable(self, volume: Volume) -> bool:
+        """Say whether clients can connect. If the socket has gone from the run folder, and nobody is connected who
+        could be cut off, the daemon is started again, at the same address."""
+        daemon = await self.ensure_running(volume)
+        if volume.manifest.export is None or volume.manifest.export.transport != "unix":
+            return True
+        host = self._core.host_of(volume)
+        async with host.lock:
+            if await asyncio.to_thread(daemon.is_reachable):
+                return True
+            probes = sum(1 for each in self._core.guests(host) if each.probe is not None and not each.probe.lost)
+            if await asyncio.to_thread(daemon.clients) != probes:
+                return False
+            _log.warning("daemon_unreachable", volume_id=volume.manifest.volume_id, pid=daemon.pid)
+            await daemon.stop()
+        await self.ensure_running(volume)
+        return True
+
     async def let_go(self, volume: Volume) -> None:
         """Drop what we hold of a volume's daemon; the daemon goes on."""
         for task in (volume.watcher, volume.tidier):
@@ -311,13 +329,17 @@ class Serving:
         """Start the daemon again when it dies, for as long as the volume is to be served."""
         daemon = host.daemon
         while True:
-            if volume.process is not None and volume.process == daemon.pid:
-                await daemon.wait_lost()
+            if volume.process is not None and volume.process == daemon.pid and not await self._is_unreachable(daemon):
+                continue
             async with volume.lock:
                 if volume.manifest.export is None or volume.host is not host:
                     return
-                if volume.process == daemon.pid and daemon.connected:
-                    continue
+                try:
+                    if volume.process == daemon.pid and daemon.connected:
+                        await self.make_reachable(volume)
+                        continue
+                except EngineError as error:
+                    _log.warning("daemon_unreachable", volume_id=volume.manifest.volume_id, reason=error.reason)
                 _log.warning("daemon_lost", volume_id=volume.manifest.volume_id, pid=daemon.pid)
                 try:
                     await self.ensure_running(volume)
@@ -325,3 +347,10 @@ class Serving:
                 except EngineError as error:
                     _log.error("daemon_not_restored", volume_id=volume.manifest.volume_id, reason=error.reason)
             await asyncio.sleep(self._settings.restart_pause_seconds)
+
+    async def _is_unreachable(self, daemon: Daemon) -> bool:
+        """Wait until we, or clients, cannot reach the daemon, and say so; or that neither has come for a while."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.look_seconds):
+                await daemon.wait_lost()
+        return not daemon.connected or not await asyncio.to_thread(daemon.is_reachable)

@@ -19,6 +19,9 @@ class LayersSettings:
     restart_pause_seconds: float = 1.0
     """Pause before a daemon that could not be started is tried again; a first restart is not delayed."""
 
+    look_seconds: float = 10.0
+    """How often it is looked whether a daemon's socket is still there: people tidy up."""
+
     cluster_bits: int = 17
     """128 KiB clusters with 4 KiB sub-clusters: fastest first writes after a snapshot, least space per snapshot."""
     max_volume_bytes: int = 64 << 40
