@@ -253,6 +253,7 @@ Microversions {as_text(LOWEST)} to {as_text(HIGHEST)} on `/v3`. A native v3 path
 NOT_YET: Final = (
     ("`cloudbackups`, `os-backup-…`", "404; backups are Cinder's `backups`"),
     ("`imageRef`, `os-reimage`, `os-volume_upload_image`", "400: there are no images"),
+    ("`count` above 1 in `cloudvolumes`", "400 EVS.1021: one volume a call"),
     ("v1 volumes and snapshots, v5 as a whole, tags, the recycle bin, transfers of Huawei's families", "404"),
 )
 
