@@ -4,7 +4,6 @@ import contextlib
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, Final, Self
 import httpx
 
 from tests.environments import install
+from tests.ports import own_port
 
 REQUIREMENTS: Final = Path(__file__).parent / "requirements.txt"
 _START_SECONDS: Final = 60.0
@@ -33,9 +33,7 @@ class Keystone:
         self.folder = folder
         self.password = secrets.token_urlsafe()
         """Of its administrator, `admin` on the project `admin`."""
-        with socket.socket() as one:
-            one.bind(("127.0.0.1", 0))
-            self._address = f"127.0.0.1:{one.getsockname()[1]}"
+        self._address = f"127.0.0.1:{own_port()}"
         self.url = f"http://{self._address}/v3"
         self._environment = install("keystone", REQUIREMENTS)
         self._process: subprocess.Popen[bytes] | None = None

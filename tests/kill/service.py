@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import sys
 import time
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import IO, Final
 
 import httpx
 
-from tests.ports import own_ports
+from tests.ports import own_port, own_ports
 
 PROGRAM: Final = "openevs.cli"
 """The module that serves, unless one with a planted mistake is to."""
@@ -34,7 +33,7 @@ class Service:
         self.folder = folder
         self._program = program
         self.run_folder = folder / "run"
-        self.port = _free_port()
+        self.port = own_port()
         first, last = own_ports()
         self._options = {**_OPTIONS, "OPENEVS_ENGINE_NBD_PORTS": f"{first}-{last}"}
         self.url = f"http://127.0.0.1:{self.port}"
@@ -104,9 +103,3 @@ class Service:
 def _kill(pid: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])

@@ -1,7 +1,6 @@
 """A real S3 server for tests: JuiceFS's gateway, on a folder."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from typing import Final
 import httpx
 
 from openevs.vault.s3 import S3Store
+from tests.ports import own_port
 
 ACCESS_KEY: Final = "tests"
 SECRET_KEY: Final = "a-secret-of-tests"
@@ -30,8 +30,7 @@ def s3_server(folder: Path) -> Iterator[str]:
         [program, "format", "--no-update", "--storage", "file", "--bucket", content, meta, BUCKET],
         check=True, capture_output=True,
     )  # fmt: skip
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = own_port()
     secrets = {"MINIO_ROOT_USER": ACCESS_KEY, "MINIO_ROOT_PASSWORD": SECRET_KEY}
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(
