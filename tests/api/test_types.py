@@ -278,6 +278,16 @@ def test_qos_specs_and_who_has_them(tmp_path: Path) -> None:
         for number in ("0", str(10**15 + 1), "9" * 200):
             wrong = {"name": "a", "total_bytes_sec_per_gb": number}
             assert "total_bytes_sec_per_gb" in (await refused(admin, "POST", QOS, {"qos_specs": wrong}))[1]
+        both = {"total_iops_sec": "9", "write_iops_sec_per_gb": "9"}
+        for wrong in ({"name": "a", "consumer": "front-end", **both}, {"name": "a", "consumer": "both", **both}):
+            assert "total_iops_sec" in (await refused(admin, "POST", QOS, {"qos_specs": wrong}))[1]
+        assert "total_iops_sec" in (await refused(admin, "PUT", one, {"qos_specs": {"read_iops_sec": "9"}}))[1]
+        assert await ok(admin, "PUT", one, {"qos_specs": {"read_bytes_sec": "9"}}) == {
+            "qos_specs": {"read_bytes_sec": "9"}
+        }
+        unused = (await ok(admin, "POST", QOS, {"qos_specs": {"name": "unused", **both}}))["qos_specs"]
+        wrong = {"consumer": "front-end"}
+        assert (await refused(admin, "PUT", f"{QOS}/{unused['id']}", {"qos_specs": wrong}))[0] == 400
         types = [await make_type(admin, name) for name in ("a", "b")]
         for each in types:
             await ok(admin, "GET", f"{one}/associate?vol_type_id={each['id']}", status=202)

@@ -62,6 +62,18 @@ def bad_limit(specs: Mapping[str, str]) -> str | None:
     return None
 
 
+def clash(qos: QosSpecs) -> str | None:
+    """Return the limit of all that stands beside one of reads or of writes, if there is one: no volume of a type with
+    such specs could be attached."""
+    if qos.consumer not in ENFORCED:
+        return None
+    given = {key.removesuffix("_min").removesuffix("_per_gb") for key in qos.specs}
+    for what in ("bytes_sec", "iops_sec"):
+        if f"total_{what}" in given and not given.isdisjoint({f"read_{what}", f"write_{what}"}):
+            return f"total_{what}"
+    return None
+
+
 def _number(text: str | None) -> int | None:
     number = int(text) if text is not None and text.isascii() and text.isdigit() else 0
     return number if 0 < number <= MOST else None

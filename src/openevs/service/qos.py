@@ -7,7 +7,7 @@ from typing import Any
 from openevs.domain.errors import InUse, InvalidInput, NotFound
 from openevs.domain.ids import new_uuid
 from openevs.domain.model import Caller, Operation, VolumeType
-from openevs.domain.qos import CONSUMERS, MOST, QosSpecs, bad_limit
+from openevs.domain.qos import CONSUMERS, MOST, QosSpecs, bad_limit, clash
 from openevs.domain.rules import check_name
 from openevs.service.deps import Deps, accept
 from openevs.service.types import check_specs
@@ -20,6 +20,7 @@ from openevs.store.listing import Page
 async def create_qos(deps: Deps, caller: Caller, name: str, consumer: str | None, specs: Mapping[str, Any]) -> QosSpecs:
     """Make specs. Raises InvalidInput, Conflict."""
     made = QosSpecs(new_uuid(), check_name(name), _consumer(consumer or "back-end"), _specs(specs), deps.clock())
+    _check_together(made)
 
     def create(tx: Tx) -> tuple[QosSpecs, None]:
         return store.insert_qos(tx, made), None
@@ -41,6 +42,12 @@ def _specs(specs: Mapping[str, Any]) -> dict[str, str]:
     if bad is not None:
         raise InvalidInput(f"qos_specs[{bad!r}]", f"it is a limit, so it must be a number from 1 to {MOST}.")
     return checked
+
+
+def _check_together(qos: QosSpecs) -> None:
+    key = clash(qos)
+    if key is not None:
+        raise InvalidInput(f"qos_specs[{key!r}]", "a limit of all cannot be combined with one of reads or of writes.")
 
 
 async def get_qos(deps: Deps, qos_id: str) -> QosSpecs:
@@ -71,7 +78,9 @@ async def set_keys(deps: Deps, caller: Caller, qos_id: str, given: Mapping[str, 
 
     def change(tx: Tx, found: QosSpecs) -> QosSpecs:
         who = found.consumer if consumer is None else _consumer(str(consumer))
-        return store.update_qos(tx, qos_id, {"specs": {**found.specs, **checked}, "consumer": who})
+        changed = found._replace(specs={**found.specs, **checked}, consumer=who)
+        _check_together(changed)
+        return store.update_qos(tx, qos_id, {"specs": changed.specs, "consumer": changed.consumer})
 
     await _change(deps, caller, qos_id, change)
     return checked if consumer is None else {**checked, "consumer": str(consumer)}
