@@ -144,6 +144,11 @@ async def attach(client: Client, volume_id: str, connector: Mapping[str, str], *
     return made
 
 
+async def volume_ids(client: Client, query: str) -> list[str]:
+    """Return the ids in a list of volumes; the query begins with `?`, after `/detail` if that is wanted."""
+    return [row["id"] for row in (await client.get(f"/v3/{{p}}/volumes{query}"))["volumes"]]
+
+
 async def set_volume(run: Running, volume_id: str, status: str) -> None:
     """Put a volume into a status, from any."""
     await run.app.db.write(move_volume, volume_id, Move("set", VOLUME_STATUSES, status), NOW)
