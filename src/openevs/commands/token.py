@@ -53,7 +53,7 @@ def log_in(environ: Mapping[str, str]) -> Login:
 
 def send(url: str, body: object = None, *, method: str = "POST", token: str = "") -> tuple[Any, HTTPMessage]:
     """Send a request and return its answer, which is JSON or empty, and the headers of that. Raises Failure."""
-    headers = {"Content-Type": "application/json", "X-Auth-Token": token}
+    headers = {"Content-Type": "application/json", **({"X-Auth-Token": token} if token else {})}
     data = None if body is None else json.dumps(body).encode()
     try:
         request = urllib.request.Request(url, data, headers, method=method)  # noqa: S310 - the URL is the user's own
