@@ -136,6 +136,11 @@ async def act(client: Client, volume_id: str, action: str, content: Any = None, 
     return await client.call("POST", f"/{api}/{{p}}/volumes/{volume_id}/action", {action: content})
 
 
+async def status_of(client: Client, volume_id: str) -> str:
+    """Return a volume's status."""
+    return str((await client.get(f"/v3/{{p}}/volumes/{volume_id}"))["volume"]["status"])
+
+
 async def attach(client: Client, volume_id: str, connector: Mapping[str, str], **fields: Any) -> dict[str, Any]:
     """Return an attachment that is complete."""
     body = {"volume_uuid": volume_id, "connector": connector, **fields}

@@ -5,13 +5,9 @@ from typing import Any
 
 from openevs.domain.lifecycle import VOLUME_STATUSES
 from openevs.testing.application import Client, Running
-from tests.api.asking import GONE, act, at_work, fault, set_volume
+from tests.api.asking import GONE, act, at_work, fault, set_volume, status_of
 
 ATTACH = {"mountpoint": "/dev/vdb", "host_name": "h"}
-
-
-async def status_of(client: Client, volume_id: str) -> str:
-    return str((await client.get(f"/v3/{{p}}/volumes/{volume_id}"))["volume"]["status"])
 
 
 # action, content, microversion, statuses it is possible from, the status it leads to

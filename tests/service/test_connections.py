@@ -20,6 +20,7 @@ from openevs.store.operations import list_operations
 from openevs.testing.application import Client, Running, running
 from openevs.testing.exporting import ExportingMemoryEngine, ExportingMemoryStorage
 from openevs.testing.faulty import Faults, faulty
+from tests.api.asking import act, status_of
 
 HOST = {"host": "compute-1"}
 ATTACH = {"mountpoint": "/dev/vdb", "host_name": "compute-1"}
@@ -53,16 +54,8 @@ class Bench:
         asyncio.run(main())
 
 
-async def act(client: Client, volume_id: str, action: str, content: Any = None) -> Any:
-    return await client.call("POST", f"/v3/{{p}}/volumes/{volume_id}/action", {action: content})
-
-
 async def post_attachment(client: Client, volume_id: str, **fields: Any) -> Any:
     return await client.call("POST", "/v3/{p}/attachments", {"attachment": {"volume_uuid": volume_id, **fields}})
-
-
-async def status_of(client: Client, volume_id: str) -> str:
-    return str((await client.get(f"/v3/{{p}}/volumes/{volume_id}"))["volume"]["status"])
 
 
 async def the_attachment(client: Client, volume_id: str) -> dict[str, Any] | None:
