@@ -20,9 +20,8 @@ class ManualClock:
         """Set the clock back, as a person does, or a time server that was wrong."""
         self._now -= timedelta(seconds=seconds)
 
-    def advance(self, seconds: float) -> datetime:
-        """Move forward by `seconds` and return the new time; time does not run backwards (ValueError)."""
+    def advance(self, seconds: float) -> None:
+        """Move forward. Raises ValueError for less than nothing: time does not run backwards."""
         if seconds < 0:
             raise ValueError("time does not run backwards")
         self._now += timedelta(seconds=seconds)
-        return self._now
