@@ -119,6 +119,8 @@ def test_a_pool_of_yesterday_under_the_database_of_today_destroys_nothing(folder
 
     status, said = openevs(folder, "serve", "--port", "0")
     assert (status, "is older than the database" in said, "doctor --rebuild" in said) == (1, True, True), said
+    status, said = openevs(folder, "doctor")
+    assert [line for line in said.splitlines() if line.startswith("no row") and deleted in line], said
     status, said = openevs(folder, "doctor", "--rebuild")
     assert (status, "Made rows for 1 volumes and 0 snapshots in demo." in said, new in said) == (1, True, True), said
     with served(folder) as service:

@@ -136,10 +136,11 @@ async def _rebuild(
 
 
 def _compare(tx: Tx, facts: EngineFacts, objects: Objects) -> list[Finding]:
-    found = [*_of_storage(tx, objects), *_of_rows(tx, objects)]
+    older = older_copy(tx, facts, objects)
+    found = [*_of_storage(tx, objects, all_is_kept=older is not None), *_of_rows(tx, objects)]
     if (wrong := wrong_pool(tx, facts)) is not None:
         found.append(Finding("wrong pool", facts.pool_id, wrong))
-    if (older := older_copy(tx, facts, objects)) is not None:
+    if older is not None:
         found.append(Finding("old copy", "-", f"{older} or use --rebuild"))
     for (project_id, resource), (recorded, true) in wrong_usage(tx).items():
         text = f"{resource}: {recorded} is recorded, {true} is in use; the service corrects this by itself"
@@ -152,10 +153,10 @@ def _compare(tx: Tx, facts: EngineFacts, objects: Objects) -> list[Finding]:
     return found
 
 
-def _of_storage(tx: Tx, objects: Objects) -> Iterator[Finding]:
+def _of_storage(tx: Tx, objects: Objects, *, all_is_kept: bool) -> Iterator[Finding]:
     rows = stored_rows(tx)
     without_row = (objects.volumes.keys() | objects.snapshots.keys()) - rows.keys()
-    left = finished_about(tx, without_row)
+    left = set() if all_is_kept else finished_about(tx, without_row)
     for object_id in sorted(without_row):
         kind = "volume" if object_id in objects.volumes else "snapshot"
         if object_id in left:
