@@ -59,7 +59,10 @@ def open_more_files() -> None:
     if soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     if wanted < FEW_FILES:
-        why = "an attached volume takes two, a client one; a client that finds none left is cut off"
+        why = (
+            "an attached volume takes two, and in its storage daemon one for each snapshot; a client takes one, and is "
+            "cut off if none is left"
+        )
         log.warning("few_open_files", limit=hard, why=why)
 
 
