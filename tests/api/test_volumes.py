@@ -362,7 +362,9 @@ def test_what_takes_long_says_why_it_failed_last(tmp_path: Path) -> None:
         assert (await client.until("backup", saved["id"], "available"))["fail_reason"] is None
         assert "openevs:reason" not in await client.until("volume", volume["id"], "available")
 
-    at_work(tmp_path, work, engine=faulty(MemoryEngine(), faults), operations__retry_seconds="30")
+    # Looking waits until the work is put off.
+    engine = faulty(MemoryEngine(), faults)
+    at_work(tmp_path, work, engine=engine, operations__retry_seconds="30", server__settle_seconds="60")
 
 
 def test_what_an_operator_sees_of_a_volume(tmp_path: Path) -> None:
