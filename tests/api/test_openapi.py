@@ -71,8 +71,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     found: list[Served] = []
 
     async def main() -> None:
-        overrides = {("server", "port"): "0", ("server", "wait_seconds"): "2"}
-        async with running(folder, overrides=overrides) as run:
+        async with running(folder, overrides={("server", "port"): "0"}) as run:
             client = await run.client()
             volume = await client.volume()
             snapshot = await client.snapshot(volume["id"], name="s", metadata={"key": "value"})

@@ -11,12 +11,13 @@ from typing import Any, Literal
 
 import pytest
 
+from openevs.compose import utc_now
 from openevs.domain.ids import VolumeId
 from openevs.domain.lifecycle import TRANSITIONAL_VOLUME_STATUSES
 from openevs.engine.errors import Broken, Transient
 from openevs.engine.port import ExportSpec
 from openevs.store.attachments import attachments_of_one
-from openevs.store.operations import list_operations
+from openevs.store.operations import find_operation, list_operations, retry_operation
 from openevs.testing.application import Client, Running, running
 from openevs.testing.exporting import ExportingMemoryEngine, ExportingMemoryStorage
 from openevs.testing.faulty import Faults, faulty
@@ -245,18 +246,30 @@ def test_a_repeat_waits_for_the_work_that_is_under_way(tmp_path: Path) -> None:
     bench.run(work)
 
 
-def test_an_attachment_that_takes_too_long_says_why(tmp_path: Path) -> None:
+def test_an_attachment_that_takes_too_long_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench(tmp_path)
     faults = Faults()
 
     async def work() -> None:
-        async with bench.up(faults, overrides=IMPATIENT | {("operations", "retry_seconds"): "0.4"}) as (run, client):
+        async with bench.up(faults, overrides={("operations", "retry_seconds"): "60"}) as (run, client):
             volume_id = (await client.volume())["id"]
             faults.fail("ensure_export", Transient("the daemon hangs"))
-            reply = await initialize(client, volume_id)
+            asked: list[str] = []
+
+            async def given_up(operation_id: str, timeout_seconds: float) -> None:
+                """The time is over when the work has been put off."""
+                asked.append(operation_id)
+                while (await run.app.db.read(find_operation, operation_id)).error is None:  # noqa: ASYNC110 - rows ring no bell
+                    await asyncio.sleep(0.002)
+
+            with monkeypatch.context() as patch:
+                patch.setattr(run.app.runner, "finished", given_up)
+                reply = await initialize(client, volume_id)
             assert reply.status_code == 503
             message = reply.json()["serviceUnavailable"]["message"]
             assert "has not finished yet (the daemon hangs); it goes on" in message
+            await run.app.db.write(retry_operation, asked[0], utc_now())
+            run.app.runner._wake.set()
             await at_rest(run)
             await leave(client, volume_id)
 
