@@ -1,6 +1,5 @@
 """Seals: a frozen layer may be written by nobody soon after the cut, and before anything else opens it."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -83,12 +82,14 @@ def test_a_detached_volume_made_from_it_can_be_written_at_once(monkeypatch: pyte
     on_bench(test)
 
 
-def test_the_next_process_seals_what_the_last_one_had_not() -> None:
+def test_the_next_process_seals_what_the_last_one_had_not(monkeypatch: pytest.MonkeyPatch) -> None:
     async def test(bench: Bench) -> None:
         volume_id = await bench.volume()
-        await bench.engine.ensure_export(ExportSpec(volume_id))
-        await bench.snapshot(volume_id)
-        assert await writable(bench, volume_id) == [True, True]
+        with monkeypatch.context() as patch:
+            patch.setattr(serving, "_TIDY_SECONDS", 30.0)
+            await bench.engine.ensure_export(ExportSpec(volume_id))
+            await bench.snapshot(volume_id)
+            assert await writable(bench, volume_id) == [True, True]
         await bench.lose()
 
         async def sealed() -> bool:
@@ -111,8 +112,11 @@ def test_a_snapshot_deleted_at_once_is_merged() -> None:
             await bench.engine.settle()
             assert len(bench.core.chain(bench.state(volume_id).manifest.head)) == 2
             assert await bench.text(second, 2) == "ab"
-            await asyncio.sleep(0.2)
-            assert await writable(bench, volume_id) == [True, False]
+
+            async def sealed() -> bool:
+                return await writable(bench, volume_id) == [True, False]
+
+            await until(sealed)
             await client.write(0, b"c" * BLOCK)
         assert await bench.text(volume_id, 2) == "cb"
         assert await bench.text(second, 2) == "ab"
