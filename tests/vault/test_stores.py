@@ -40,6 +40,8 @@ def test_life_of_an_object(make: Callable[[], ObjectStore]) -> None:
         assert store.head("chunks/ab/abc") == len(data)
     store.put("chunks/cd/cde", b"other")
     store.put("backups/0-1", b"index")
+    for _ in range(2):
+        store.copy("backups/0-1", "ended/0-1")
     assert store.head("chunks/ab") is None
     assert sorted(store.list("chunks/")) == ["chunks/ab/abc", "chunks/cd/cde"]
     assert list(store.list("backups/")) == ["backups/0-1"]
@@ -55,6 +57,7 @@ def test_life_of_an_object(make: Callable[[], ObjectStore]) -> None:
     store.settle()
     assert list(store.list("chunks/")) == ["chunks/ab/abc"]
     assert list(store.list("backups/")) == []
+    assert store.get("ended/0-1") == b"index"
     store.close()
 
 
@@ -122,6 +125,10 @@ def test_full_disk(tmp_path: Path) -> None:
     assert list((tmp_path / "tmp").iterdir()) == []
     assert store.head("chunks/ab/abc") is None
     store.put("chunks/ab/abc", b"x")
+    (tmp_path / "tmp" / "2").symlink_to("/dev/full")
+    store.copy("chunks/ab/abc", "ended/abc")  # what is removed to make room is noted first
+    store.delete(["chunks/ab/abc"])
+    assert store.get("ended/abc") == b"x"
     store.close()
 
 

@@ -190,9 +190,10 @@ class Contents:
     def end(self, backup_id: BackupId) -> bool:
         """Commit that the backup is not there, but note what it needed. Returns whether it was there."""
         check_id(backup_id)
-        if (data := self.store.get(_BACKUPS + backup_id)) is None:
+        if self.store.head(_BACKUPS + backup_id) is None:
             return False
-        self.store.put(_ENDED + backup_id, data)
+        # Not written anew: a vault may be full, and what is removed to make room.
+        self.store.copy(_BACKUPS + backup_id, _ENDED + backup_id)
         self.store.settle()
         self.store.delete([_BACKUPS + backup_id])
         self.store.settle()

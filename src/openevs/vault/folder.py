@@ -2,6 +2,7 @@
 
 lock            held (flock) by the one process that uses the folder
 tmp/            files that are being written
+ended/          made at once, so that a note in it takes no room when there is none
 everything else an object's name is its path
 
 A file is written beside the others, fsynced, and then renamed: what has a name is whole. `settle` fsyncs the folders:
@@ -64,6 +65,8 @@ class FolderStore:
             try:
                 _lock(lock, self._folder)
                 (self._folder / "tmp").mkdir(mode=0o700, exist_ok=True)
+                with suppress(OSError):  # a full disk: there is none yet only if no backup was ever deleted
+                    (self._folder / "ended").mkdir(mode=0o700, exist_ok=True)
                 for left in (self._folder / "tmp").iterdir():
                     left.unlink(missing_ok=True)
             except BaseException:
@@ -103,6 +106,17 @@ class FolderStore:
                     unfinished.unlink(missing_ok=True)
                 raise
             self._note(path.parent, changed=True)
+
+    def copy(self, name: str, to: str) -> None:
+        source, path = self._folder / name, self._folder / to
+        try:
+            with suppress(FileExistsError):
+                path.hardlink_to(source)
+        except OSError as error:
+            if (data := self.get(name)) is None:
+                raise _translate(error, self._folder) from error
+            self.put(to, data)  # the folder is not there yet, or this file system has no second names
+        self._note(path.parent, changed=True)
 
     def get(self, name: str) -> bytes | None:
         path = self._folder / name

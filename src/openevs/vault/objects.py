@@ -35,6 +35,9 @@ class ObjectStore(Protocol):
         """Make the object exist with these bytes, whole or as it was before. It is on stable storage once `settle` has
         returned. Raises NoSpace."""
 
+    def copy(self, name: str, to: str) -> None:
+        """Make another object exist with the bytes of one that is there; else as `put`. Takes no room if it can be."""
+
     def get(self, name: str) -> bytes | None:
         """Return the object's bytes, or None if there is none. Raises Damaged if there are too many."""
 

@@ -88,6 +88,11 @@ class S3Store:
         with self._translated():
             self._made.put_object(Bucket=self._bucket, Key=self._prefix + name, Body=data)
 
+    def copy(self, name: str, to: str) -> None:
+        with self._translated():
+            source = {"Bucket": self._bucket, "Key": self._prefix + name}
+            self._made.copy_object(Bucket=self._bucket, Key=self._prefix + to, CopySource=source)
+
     def get(self, name: str) -> bytes | None:
         with self._translated():
             try:
