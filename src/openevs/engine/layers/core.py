@@ -147,7 +147,7 @@ class Core:
     def file_node(self, layer: LayerId, **options: object) -> dict[str, Any]:
         """Return how the layer's file is opened in a daemon."""
         path = self.pool.layer_path(layer)
-        return file_options(layer, path, self.settings, direct=self.direct, options=options)
+        return file_options(layer, path, direct=self.direct, options=options)
 
     def node(self, layer: LayerId, *, writable: bool, backing: LayerId | None) -> dict[str, Any]:
         """Return how the layer is opened in a daemon that has its file open."""

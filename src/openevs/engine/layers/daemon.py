@@ -117,6 +117,8 @@ class Daemon:
         self.pid = pid
         self._born = ""
         """When the process began, if it is one that we have started: with its id, that tells it from every other."""
+        self.native_io: bool | None = None
+        """Whether it opens files with Linux AIO; None: it has opened none for us."""
         self._settings = settings
         self._qmp: QMPClient | None = None
         self._trigger = Trigger(files.trigger)
@@ -139,6 +141,7 @@ class Daemon:
         """Start the process in `folder` and connect. Raises what QEMU says is wrong with its arguments."""
         self.files.check()
         await self.disconnect()
+        self.native_io = None
         with translated():
             self.pid = self._spawn(arguments, folder)  # in no thread: a cancelled caller would never learn the pid
             self._born = _born(self.pid)

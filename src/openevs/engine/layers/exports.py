@@ -72,9 +72,7 @@ def qemu_limits(limits: Limits) -> dict[str, int]:
     }  # fmt: skip
 
 
-def file_options(
-    layer: LayerId, path: Path, settings: LayersSettings, *, direct: bool, options: Mapping[str, object]
-) -> dict[str, Any]:
+def file_options(layer: LayerId, path: Path, *, direct: bool, options: Mapping[str, object]) -> dict[str, Any]:
     """Return the `blockdev-add` options that open the layer's file, for writes too: it has a name of its own so that it
     stays as it is when the layer is frozen. Else QEMU opens it anew, while clients wait.
 
@@ -82,7 +80,7 @@ def file_options(
     above. Were it another, QEMU would describe each layer by a text that holds the whole chain below, and a chain of
     257 took half a minute to open."""
     return {
-        "driver": "file", "node-name": file_name(node_name(layer)), "filename": path.name, "aio": settings.aio,
+        "driver": "file", "node-name": file_name(node_name(layer)), "filename": path.name,
         "discard": "unmap", "cache": {"direct": direct}, **options,
     }  # fmt: skip
 

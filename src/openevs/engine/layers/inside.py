@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from openevs.engine.errors import Broken, EngineError, OutcomeUnknown, Transient
+from openevs.engine.layers import aio
 from openevs.engine.layers.core import Core, Volume
 from openevs.engine.layers.daemon import Daemon
 from openevs.engine.layers.exports import (
@@ -112,7 +113,7 @@ class Inside:
     async def add_node(self, daemon: Daemon, layer: LayerId, *, writable: bool, backing: LayerId | None = None) -> None:
         """Open one layer."""
         try:
-            await daemon.execute("blockdev-add", self._core.file_node(layer))
+            await self._add_file(daemon, layer)
             try:
                 await daemon.execute("blockdev-add", self._core.node(layer, writable=writable, backing=backing))
             except EngineError:
@@ -120,6 +121,21 @@ class Inside:
                 raise
         except Broken as error:
             raise Broken(f"layer {self._core.pool.layer_path(layer).name}: {error.reason}") from error
+
+    async def _add_file(self, daemon: Daemon, layer: LayerId) -> None:
+        options = self._core.file_node(layer)
+        if daemon.native_io is None:
+            daemon.native_io = self._core.direct and self._core.settings.native_io and aio.has_room()
+        if daemon.native_io:
+            try:
+                await daemon.execute("blockdev-add", {**options, "aio": "native"})
+            except EngineError as error:
+                if not aio.was_refused(error):
+                    raise
+                daemon.native_io = False
+            else:
+                return
+        await daemon.execute("blockdev-add", options)
 
     async def drop_node(self, daemon: Daemon, node: str) -> None:
         """Close one layer, or what is left of it. Raises Transient if something uses it."""

@@ -1,7 +1,6 @@
 """What can be tuned in the layers engine; every default says why it is what it is."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 MIB = 1 << 20
 
@@ -27,8 +26,8 @@ class LayersSettings:
     max_volume_bytes: int = 64 << 40
     """Twice the largest data disk of the cloud; 16 TiB is what the tests create."""
 
-    aio: Literal["threads", "io_uring", "native"] = "threads"
-    """Works everywhere; containers often forbid io_uring, and the difference here was within noise."""
+    native_io: bool = True
+    """Linux AIO instead of threads for served volumes, where there is direct I/O and room (`aio.py`)."""
     direct_io: bool = True
     """O_DIRECT where the file system has it: no second copy in the page cache, and errors reach the writer."""
     head_l2_cache_bytes: int = 8 * MIB
