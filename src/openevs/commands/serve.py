@@ -1,6 +1,7 @@
 """`openevs serve`: start, tell where things are, serve until told to stop."""
 
 import asyncio
+import contextlib
 import gc
 import os
 import resource
@@ -28,6 +29,10 @@ from openevs.store.schema import SchemaError
 from openevs.vault.errors import VaultError
 
 log = structlog.get_logger()
+AUTOGROUP = Path("/proc/self/autogroup")
+NICE = 5
+"""A third of a guest's weight. The longest wait of its requests while a snapshot is taken falls by a fifth, with Linux
+AIO by two fifths; the snapshot takes a tenth longer."""
 
 FILES = 65536
 """For some twenty thousand attached volumes; where there is no limit at all, it is as well to have one."""
@@ -38,6 +43,7 @@ FEW_FILES = 1024
 def run(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM. Raises Failure."""
     hold_standard_files()
+    _give_way()
     configure_logging(settings.log)
     open_more_files()
     # Whatever this process makes is its owner's alone, unless it says otherwise.
@@ -64,6 +70,14 @@ def open_more_files() -> None:
             "cut off if none is left"
         )
         log.warning("few_open_files", limit=hard, why=why)
+
+
+def _give_way() -> None:
+    """Let guests, and the daemons that serve them, go first where cores are short, each being a session of its own. A
+    session that we are not the leader of is somebody's terminal, and not ours to slow down."""
+    if os.getsid(0) == os.getpid():
+        with contextlib.suppress(OSError):  # a kernel without autogroups, see sched(7)
+            AUTOGROUP.write_text(str(NICE))
 
 
 async def _serve(settings: Settings, listener: socket.socket) -> None:
