@@ -13,6 +13,7 @@ from openevs.engine.layers.graph import MissingLayerError
 from openevs.engine.layers.manifest import ManifestError
 from openevs.engine.layers.qcow2 import Qcow2Error
 
+_LOCKED: Final = "Failed to get"
 _TAKEN: Final = "Address already in use"
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT}
 _PASSING: Final = {
@@ -21,7 +22,7 @@ _PASSING: Final = {
 }  # fmt: skip
 
 _QEMU_SAYS: Final[tuple[tuple[str, type[errors.EngineError]], ...]] = (  # the first that fits
-    ("Failed to get", errors.Transient),
+    (_LOCKED, errors.Transient),
     ("Too many open files", errors.Transient),
     ("No space left", errors.NoSpace),
     ("Disk quota exceeded", errors.NoSpace),
@@ -58,6 +59,11 @@ class PortTaken(errors.Transient):
 def says_taken(error: errors.EngineError) -> bool:
     """Say whether a daemon could not start because somebody has its address."""
     return _TAKEN in error.reason
+
+
+def is_locked(error: errors.EngineError) -> bool:
+    """Say whether a layer could not be opened because another process has it open."""
+    return _LOCKED in error.reason
 
 
 def from_os_error(error: OSError) -> errors.EngineError:

@@ -18,7 +18,7 @@ from openevs.engine.layers import slices
 from openevs.engine.layers.core import Core, Volume
 from openevs.engine.layers.daemon import Daemon
 from openevs.engine.layers.exports import node_name, server_words, write_key
-from openevs.engine.layers.faults import PortTaken, says_taken, translated
+from openevs.engine.layers.faults import PortTaken, is_locked, says_taken, translated
 from openevs.engine.layers.graph import LayerId
 from openevs.engine.layers.heads import Heads
 from openevs.engine.layers.host import Host
@@ -27,6 +27,8 @@ from openevs.engine.layers.seals import seal, seal_for
 
 _log = structlog.get_logger()
 _JOB_POLL_SECONDS: Final = 0.002
+_LOCK_SECONDS: Final = 1.0  # for which a layer may be another process's that is about to let go of it
+_LOCK_POLL_SECONDS: Final = 0.005
 _LEAVING_SECONDS: Final = 0.5  # for which the daemon may still hold a client that has gone
 _TIDY_SECONDS: Final = 0.05  # for which the disk is left to those who wait for a snapshot, or were held up by it
 _RETRY_SECONDS: Final = 0.05  # before a volume that has lost its export is given it again
@@ -263,6 +265,20 @@ class Serving:
             await self.inside.trim(host)
 
     async def _open(self, volume: Volume, host: Host) -> None:
+        give_up = time.monotonic() + _LOCK_SECONDS
+        while True:
+            try:
+                await self._open_once(volume, host)
+            except Transient as error:
+                if not is_locked(error) or time.monotonic() > give_up:
+                    raise
+                # By a daemon that was killed, for as long as the system waits for its requests; or by a merge that
+                # began meanwhile, and is broken off as we try again.
+                await asyncio.sleep(_LOCK_POLL_SECONDS)
+            else:
+                return
+
+    async def _open_once(self, volume: Volume, host: Host) -> None:
         start = time.perf_counter()
         with translated():
             async with host.lock:
