@@ -31,8 +31,8 @@ from openevs.vault.errors import VaultError
 log = structlog.get_logger()
 AUTOGROUP = Path("/proc/self/autogroup")
 NICE = 5
-"""A third of a guest's weight. The longest wait of its requests while a snapshot is taken falls by a fifth, with Linux
-AIO by two fifths; the snapshot takes a tenth longer."""
+"""A third of a guest's weight. The longest wait of its requests while a snapshot is taken falls by a fifth, and the
+snapshot takes a quarter longer."""
 
 FILES = 65536
 """For some twenty thousand attached volumes; where there is no limit at all, it is as well to have one."""
