@@ -52,7 +52,8 @@ def place(folder: Path) -> list[str]:
 _WHY: Final = {
     "POST → available, attached and written (stricter)": (
         "The cut is not what takes the time: the rest is the service's own work for two requests and an operation, in "
-        "one Python process that shares two cores with the writer, the daemon and the client."
+        "one Python process that shares two cores with the writer, the daemon and the client, and gives way to them "
+        "(ADR 14)."
     ),
     "writer's worst latency in that window": (
         "What the scheduler was seen to do: the writer, or a thread of its daemon, becomes ready on the core where the "
