@@ -47,6 +47,12 @@ class Service:
                 return found
         raise AssertionError(found)
 
+    def until_gone(self, volume_id: str) -> None:
+        for _ in range(2000):
+            if all(each["id"] != volume_id for each in self.call("GET", "/volumes")["volumes"]):
+                return
+        raise AssertionError(volume_id)
+
     def volume(self, name: str, **fields: Any) -> str:
         made = self.call("POST", "/volumes", {"volume": {"name": name, "size": 1, **fields}})["volume"]
         self.until("volume", made["id"], "available")

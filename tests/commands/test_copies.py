@@ -67,8 +67,7 @@ def test_a_database_of_yesterday_over_the_pool_of_today_destroys_nothing(folder:
         service.call("POST", f"/volumes/{restored}/action", {"os-extend": {"new_size": 3}})
         service.until("volume", restored, "available")
         service.call("DELETE", f"/volumes/{deleted}")
-        while any(each["id"] == deleted for each in service.call("GET", "/volumes")["volumes"]):
-            pass
+        service.until_gone(deleted)
     put_back(yesterday)
 
     status, said = openevs(folder, "serve", "--port", "0")
@@ -113,8 +112,7 @@ def test_a_pool_of_yesterday_under_the_database_of_today_destroys_nothing(folder
     with served(folder) as service:
         service.call("DELETE", f"/volumes/{deleted}")
         new = service.volume("new")
-        while any(each["id"] == deleted for each in service.call("GET", "/volumes")["volumes"]):
-            pass
+        service.until_gone(deleted)
     put_back(yesterday)
 
     status, said = openevs(folder, "serve", "--port", "0")

@@ -88,8 +88,7 @@ def test_backups_of_a_lost_database_are_found_and_what_was_not_managed_stays_so(
         service.write(released, "nobody's")
     with served(folder, project) as service:
         service.call("POST", f"/volumes/{released}/action", {"os-unmanage": {}})
-        while any(each["id"] == released for each in service.call("GET", "/volumes")["volumes"]):
-            pass
+        service.until_gone(released)
     assert openevs(folder, "doctor") == (0, "The pool has 1 volumes and 1 snapshots.\nAll is well.\n")
     # What a service leaves that is killed while it makes a backup.
     vault = folder / "backups"
